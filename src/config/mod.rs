@@ -1,0 +1,3 @@
+//! The configuration: an INI file in, a `Config` out, every mistake shown at once.
+
+pub mod model;

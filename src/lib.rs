@@ -1,0 +1,4 @@
+//! layer7router: an HTTP router with blocking I/O on a bounded pool of thread pairs.
+
+pub mod config;
+pub mod http;
