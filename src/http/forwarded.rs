@@ -1,0 +1,144 @@
+//! Who the client is, and the fields that tell the backend.
+//!
+//! What a peer says about others is believed only when the listener trusts the peer; the walk through X-Forwarded-For
+//! goes from the right, because only what trusted hops appended is true.
+
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::names::{Name, classify, decimal, trim_ows};
+use super::{Field, Sink};
+
+/// One end of a connection, without its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An address; never an IPv4 address mapped into IPv6.
+    Ip(IpAddr),
+    /// The other end of a Unix socket.
+    Unix,
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address.ip().to_canonical())
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix:"),
+        }
+    }
+}
+
+impl Peer {
+    /// Writes it as `Display` does, without allocating.
+    pub fn put<S: Sink>(&self, out: &mut S) -> Result<(), S::Error> {
+        let mut text = Text {
+            bytes: [0; 48],
+            len: 0,
+        };
+        // The longest address has 45 bytes: nothing is ever cut.
+        let _ = write!(text, "{self}");
+        out.put(text.bytes.get(..text.len).unwrap_or_default())
+    }
+}
+
+/// Room for the longest address.
+struct Text {
+    bytes: [u8; 48],
+    len: usize,
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let end = self.len + s.len();
+        self.bytes
+            .get_mut(self.len..end)
+            .ok_or(fmt::Error)?
+            .copy_from_slice(s.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// Whose word about the client is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Trusted<'a> {
+    /// Networks.
+    pub networks: &'a [IpNet],
+    /// Every peer of a Unix socket.
+    pub unix: bool,
+}
+
+impl Trusted<'_> {
+    /// Whether this peer is believed.
+    pub fn contains(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Ip(address) => self
+                .networks
+                .iter()
+                .any(|network| network.contains(&address)),
+            Peer::Unix => self.unix,
+        }
+    }
+}
+
+/// The client of a request, and whether the peer is trusted. From a trusted peer: the right-most address of all
+/// X-Forwarded-For lines that is not trusted itself; an entry that is no address ends the walk at the last good one.
+pub fn client_address(peer: Peer, trusted: &Trusted<'_>, fields: &[Field<'_>]) -> (Peer, bool) {
+    if !trusted.contains(peer) {
+        return (peer, false);
+    }
+    let mut client = peer;
+    let lines = fields
+        .iter()
+        .rev()
+        .filter(|f| classify(f.name) == Name::XForwardedFor);
+    for entry in lines.flat_map(|f| f.value.rsplit(|b| *b == b',')) {
+        let Some(address) = address(trim_ows(entry)) else {
+            break;
+        };
+        client = Peer::Ip(address);
+        if !trusted.contains(client) {
+            break;
+        }
+    }
+    (client, true)
+}
+
+/// An address, with or without a port; an IPv6 address with a port is in brackets.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?;
+    let address = if let Some(rest) = text.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        if !rest.is_empty() {
+            port(rest.strip_prefix(':')?)?;
+        }
+        IpAddr::V6(address.parse::<Ipv6Addr>().ok()?)
+    } else if let Ok(address) = text.parse::<IpAddr>() {
+        address
+    } else {
+        let (address, digits) = text.split_once(':')?;
+        port(digits)?;
+        IpAddr::V4(address.parse::<Ipv4Addr>().ok()?)
+    };
+    Some(address.to_canonical())
+}
+
+fn port(digits: &str) -> Option<u16> {
+    decimal(digits.as_bytes()).and_then(|port| u16::try_from(port).ok())
+}
+
+/// From whom the request came, for the forwarding fields of the rebuilt head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// Its forwarding fields are kept and added to; otherwise they are replaced.
+    pub trusted: bool,
+}

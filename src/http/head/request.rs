@@ -1,0 +1,235 @@
+//! What a request head says. The order of the checks decides which status an unlucky request gets.
+//!
+//! Not here: finding the head (`scan`), limits on its size as a whole, which the caller's buffer sets.
+
+use super::{HeadLimits, Method, RequestHead};
+use crate::http::framing::{Body, FramingFields};
+use crate::http::names::{Connection, Name, OPTIONS_MAX, classify, elements};
+use crate::http::target;
+use crate::http::{Field, Fields, Refusal, Version};
+
+/// Reads a head that [`scan`](super::scan) found. The caller closes after any refusal: where the next request
+/// would begin is not known.
+pub fn parse_request<'h, 'b>(
+    head: &'b [u8],
+    fields: &'h mut Fields<'b>,
+    limits: &HeadLimits,
+) -> Result<RequestHead<'h, 'b>, Refusal> {
+    let mut parsed = httparse::Request::new(&mut []);
+    let outcome = parsed.parse_with_uninit_headers(head, fields.as_mut_slice());
+    let (Ok(httparse::Status::Complete(used)), Some(method), Some(raw_target), Some(version)) =
+        (outcome, parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(why_not(head, outcome.err(), limits));
+    };
+    let raw_target = raw_target.as_bytes();
+    if raw_target.len() > limits.uri_size {
+        return Err(URI_TOO_LONG);
+    }
+    let fields: &'h [Field<'b>] = parsed.headers;
+    if fields.len() > limits.header_count {
+        return Err(TOO_MANY_FIELDS);
+    }
+    if used != head.len() {
+        return Err(Refusal::new(400, "the head does not end where it should"));
+    }
+    let method = Method::of(method);
+    let version = if version == 0 {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
+    if method == Method::Connect {
+        return Err(Refusal::new(405, "this router makes no CONNECT tunnels"));
+    }
+
+    let said = Said::by(fields);
+    if said.framing.has_unknown_coding() {
+        return Err(Refusal::new(
+            501,
+            "the only transfer coding taken here is chunked",
+        ));
+    }
+    if said.expect == Expect::Unknown && version == Version::Http11 {
+        return Err(Refusal::new(
+            417,
+            "the only expectation met here is 100-continue",
+        ));
+    }
+    let body = said.framing.request(version)?;
+    if said.connection.options > OPTIONS_MAX {
+        return Err(Refusal::new(400, "Connection names too many options"));
+    }
+    let target = target::parse(raw_target, method)?;
+    let host = agreed_host(&said, target.authority, version)?;
+
+    Ok(RequestHead {
+        method,
+        version,
+        path: target.path,
+        query: target.query,
+        raw_target,
+        host,
+        fields,
+        body,
+        expects_continue: said.expect == Expect::Continue
+            && version == Version::Http11
+            && !matches!(body, Body::None | Body::Length(0)),
+        // With a body it is an ordinary request: the bytes after the head are not the new protocol's (RFC 9110 section 7.8).
+        upgrade_websocket: said.upgrade_websocket
+            && said.connection.upgrade
+            && version == Version::Http11
+            && method == Method::Get
+            && body == Body::None,
+        keep_alive: !said.connection.close
+            && (version == Version::Http11 || said.connection.keep_alive),
+    })
+}
+
+/// Whether a request line that has not ended yet already has a target over the limit.
+pub fn uri_too_long(partial: &[u8], uri_size: usize) -> bool {
+    let start = partial
+        .iter()
+        .position(|b| !matches!(b, b'\r' | b'\n'))
+        .unwrap_or(partial.len());
+    let line = partial.get(start..).unwrap_or_default();
+    let line = line
+        .split(|b| matches!(b, b'\r' | b'\n'))
+        .next()
+        .unwrap_or_default();
+    line.split(|b| *b == b' ')
+        .nth(1)
+        .is_some_and(|target| target.len() > uri_size)
+}
+
+const URI_TOO_LONG: Refusal = Refusal::new(414, "the request target is too long");
+const TOO_MANY_FIELDS: Refusal = Refusal::new(431, "the request has too many header fields");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Absent,
+    Continue,
+    Unknown,
+}
+
+/// What the fields that matter say, over all their lines.
+struct Said<'b> {
+    host: Option<&'b [u8]>,
+    hosts: usize,
+    framing: FramingFields,
+    connection: Connection,
+    upgrade_websocket: bool,
+    expect: Expect,
+}
+
+impl<'b> Said<'b> {
+    fn by(fields: &[Field<'b>]) -> Self {
+        let mut said = Self {
+            host: None,
+            hosts: 0,
+            framing: FramingFields::default(),
+            connection: Connection::default(),
+            upgrade_websocket: false,
+            expect: Expect::Absent,
+        };
+        for field in fields {
+            match classify(field.name) {
+                Name::Host => {
+                    said.host = Some(field.value);
+                    said.hosts += 1;
+                }
+                Name::ContentLength => said.framing.content_length(field.value),
+                Name::TransferEncoding => said.framing.transfer_encoding(field.value),
+                Name::Connection => said.connection.add(field.value),
+                Name::Upgrade => {
+                    said.upgrade_websocket |=
+                        elements(field.value).any(|e| e.eq_ignore_ascii_case(b"websocket"));
+                }
+                Name::Expect => {
+                    let known =
+                        elements(field.value).all(|e| e.eq_ignore_ascii_case(b"100-continue"));
+                    if !known {
+                        said.expect = Expect::Unknown;
+                    } else if said.expect == Expect::Absent {
+                        said.expect = Expect::Continue;
+                    }
+                }
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
+/// The one host that Host and an absolute target agree on (RFC 9112 section 3.2).
+fn agreed_host<'b>(
+    said: &Said<'b>,
+    authority: Option<&'b [u8]>,
+    version: Version,
+) -> Result<&'b [u8], Refusal> {
+    if said.hosts > 1 {
+        return Err(Refusal::new(
+            400,
+            "the request has more than one Host field",
+        ));
+    }
+    let host = match (said.host, authority) {
+        (None, _) if version == Version::Http11 => {
+            return Err(Refusal::new(400, "an HTTP/1.1 request needs a Host field"));
+        }
+        (None, None) => return Ok(b""),
+        (None, Some(authority)) => authority,
+        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+            return Err(Refusal::new(
+                400,
+                "the Host field differs from the authority of the target",
+            ));
+        }
+        (Some(host), _) => host,
+    };
+    if target::is_host(host) {
+        Ok(host)
+    } else {
+        Err(Refusal::new(400, "the Host field is no host"))
+    }
+}
+
+/// The status for a head that the tokeniser refused. Slow and thorough: this connection is about to close.
+fn why_not(head: &[u8], error: Option<httparse::Error>, limits: &HeadLimits) -> Refusal {
+    if uri_too_long(head, limits.uri_size) {
+        return URI_TOO_LONG;
+    }
+    // The start line and the empty line are no fields.
+    let fields = head
+        .iter()
+        .filter(|b| **b == b'\n')
+        .count()
+        .saturating_sub(2);
+    if error == Some(httparse::Error::TooManyHeaders) || fields > limits.header_count {
+        return TOO_MANY_FIELDS;
+    }
+    match error {
+        Some(httparse::Error::Version) => {
+            let line = head
+                .split(|b| matches!(b, b'\r' | b'\n'))
+                .next()
+                .unwrap_or_default();
+            match line.rsplit(|b| *b == b' ').next() {
+                Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+                    if matches!((*major, *minor), (b'1'..=b'9', b'0'..=b'9')) =>
+                {
+                    Refusal::new(505, "this router speaks HTTP/1.1 and HTTP/1.0")
+                }
+                _ => Refusal::new(400, "the request line has no HTTP version"),
+            }
+        }
+        Some(httparse::Error::HeaderName) => Refusal::new(400, "a header field name is malformed"),
+        Some(httparse::Error::HeaderValue) => {
+            Refusal::new(400, "a header field value is malformed")
+        }
+        Some(httparse::Error::NewLine) => {
+            Refusal::new(400, "a line of the head does not end with CRLF")
+        }
+        _ => Refusal::new(400, "the request line is malformed"),
+    }
+}

@@ -1,0 +1,155 @@
+//! Where a head ends: one look at each byte, however it arrives.
+//!
+//! Not here: what the head says. Only what must be known before it is whole is judged: line ends, the first byte,
+//! a request line without a version.
+
+use crate::http::names::is_tchar;
+use crate::http::{BadResponse, Refusal};
+
+/// What a look at the unread bytes gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scan<E = Refusal> {
+    /// The head is there: `bytes[skip..skip + len]`.
+    Whole {
+        /// Bytes of empty lines before the start line.
+        skip: usize,
+        /// Bytes of the head, its final empty line included.
+        len: usize,
+    },
+    /// More is needed.
+    Partial {
+        /// At least one byte that is not part of a leading empty line has arrived.
+        begun: bool,
+        /// For the next call.
+        scanned: usize,
+    },
+    /// No message begins like this.
+    Bad(E),
+}
+
+/// Empty lines that may come before a request line (RFC 9112 section 2.2: "at least one").
+const EMPTY_LINES_MAX: usize = 4;
+
+const BARE_LF: &str = "a line of the head ends with a bare LF";
+
+/// Looks for the end of a request head. `bytes` begins at the first byte that is not consumed yet; `scanned` of them were
+/// seen by an earlier call (0 is always right).
+pub fn scan(bytes: &[u8], scanned: usize) -> Scan {
+    let mut skip = 0;
+    while let Some(rest) = bytes.get(skip..) {
+        match rest {
+            [b'\r', b'\n', ..] if skip >= 2 * EMPTY_LINES_MAX => {
+                return Scan::Bad(Refusal::new(400, "too many empty lines before the request"));
+            }
+            [b'\r', b'\n', ..] => skip += 2,
+            [] | [b'\r'] => {
+                return Scan::Partial {
+                    begun: false,
+                    scanned: bytes.len(),
+                };
+            }
+            [b'\r', ..] => {
+                return Scan::Bad(Refusal::new(400, "a CR without its LF before the request"));
+            }
+            [b'\n', ..] => return Scan::Bad(Refusal::new(400, BARE_LF)),
+            [0x16, ..] => {
+                return Scan::Bad(Refusal::new(
+                    400,
+                    "this is a TLS handshake, and this port speaks plain HTTP",
+                ));
+            }
+            [first, ..] if !is_tchar(*first) => {
+                return Scan::Bad(Refusal::new(
+                    400,
+                    "no method begins with the first byte of the request",
+                ));
+            }
+            _ => break,
+        }
+    }
+    match lines(bytes, skip, scanned, |line| {
+        // HTTP/0.9 would wait for an answer here, and we for more: say it now.
+        let versioned = line.len() >= 11
+            && line
+                .get(line.len() - 11..)
+                .is_some_and(|end| end.starts_with(b" HTTP/"));
+        versioned || line.windows(6).any(|w| w == b" HTTP/")
+    }) {
+        Lines::End(len) => Scan::Whole { skip, len },
+        Lines::More => Scan::Partial {
+            begun: true,
+            scanned: bytes.len(),
+        },
+        Lines::BareLf => Scan::Bad(Refusal::new(400, BARE_LF)),
+        Lines::StartLine => Scan::Bad(Refusal::new(400, "the request line has no HTTP version")),
+    }
+}
+
+/// Looks for the end of a response head: as [`scan`], but no empty line may come first.
+pub fn scan_response(bytes: &[u8], scanned: usize) -> Scan<BadResponse> {
+    const PREFIX: &[u8] = b"HTTP/1.";
+    if bytes.iter().zip(PREFIX).any(|(got, due)| got != due) {
+        return Scan::Bad(BadResponse(
+            "the backend's answer does not begin with HTTP/1",
+        ));
+    }
+    match lines(bytes, 0, scanned, |_| true) {
+        Lines::End(len) => Scan::Whole { skip: 0, len },
+        Lines::More => Scan::Partial {
+            begun: !bytes.is_empty(),
+            scanned: bytes.len(),
+        },
+        Lines::BareLf => Scan::Bad(BadResponse(BARE_LF)),
+        Lines::StartLine => Scan::Bad(BadResponse("the status line is malformed")),
+    }
+}
+
+enum Lines {
+    /// Length of the head.
+    End(usize),
+    More,
+    BareLf,
+    StartLine,
+}
+
+/// Walks the line ends of a head that begins at `from`; `start_line` judges the first line with its CRLF.
+#[inline]
+fn lines(bytes: &[u8], from: usize, scanned: usize, start_line: impl Fn(&[u8]) -> bool) -> Lines {
+    let mut at = scanned.clamp(from, bytes.len().max(from));
+    let mut first = !bytes.get(from..at).unwrap_or_default().contains(&b'\n');
+    while let Some(lf) = find_lf(bytes, at) {
+        let line = bytes.get(from..=lf).unwrap_or_default();
+        match line {
+            [.., b'\n', b'\r', b'\n'] | [b'\r', b'\n'] => return Lines::End(line.len()),
+            [.., b'\r', b'\n'] => {}
+            _ => return Lines::BareLf,
+        }
+        if first && !start_line(line) {
+            return Lines::StartLine;
+        }
+        first = false;
+        at = lf + 1;
+    }
+    Lines::More
+}
+
+/// The first LF at or after `from`, eight bytes at a time.
+#[inline]
+fn find_lf(bytes: &[u8], from: usize) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    const LFS: u64 = ONES * b'\n' as u64;
+    let rest = bytes.get(from..)?;
+    let (words, tail) = rest.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let x = u64::from_le_bytes(*word) ^ LFS;
+        // The lowest byte that is zero is exact; higher ones may be false, and are not asked for.
+        let zeros = x.wrapping_sub(ONES) & !x & HIGH;
+        if zeros != 0 {
+            return Some(from + n * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    tail.iter()
+        .position(|b| *b == b'\n')
+        .map(|n| from + words.len() * 8 + n)
+}

@@ -1,0 +1,1 @@
+//! Promises of the room as a whole; each file of `tests/` has a table of them.
