@@ -142,3 +142,111 @@ pub struct Forwarded {
     /// Its forwarding fields are kept and added to; otherwise they are replaced.
     pub trusted: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> Peer {
+        Peer::Ip(text.parse().unwrap())
+    }
+
+    /// The client, when these networks are trusted and these lines were received.
+    fn client(peer: Peer, lines: &[&str]) -> (Peer, bool) {
+        let networks: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"]
+            .iter()
+            .map(|n| n.parse().unwrap())
+            .collect();
+        let fields: Vec<Field<'_>> = lines
+            .iter()
+            .map(|l| Field {
+                name: "x-Forwarded-For",
+                value: l.as_bytes(),
+            })
+            .collect();
+        client_address(
+            peer,
+            &Trusted {
+                networks: &networks,
+                unix: true,
+            },
+            &fields,
+        )
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_the_client_itself() {
+        assert_eq!(
+            client(ip("192.0.2.1"), &["1.1.1.1"]),
+            (ip("192.0.2.1"), false)
+        );
+        let nobody = Trusted {
+            networks: &[],
+            unix: false,
+        };
+        assert_eq!(
+            client_address(Peer::Unix, &nobody, &[]),
+            (Peer::Unix, false)
+        );
+    }
+
+    #[test]
+    fn the_client_is_the_right_most_address_that_is_not_trusted() {
+        let peer = ip("10.0.0.1");
+        for (lines, due) in [
+            (&[][..], "10.0.0.1"),
+            (&["1.1.1.1"], "1.1.1.1"),
+            (&["2.2.2.2, 1.1.1.1"], "1.1.1.1"),
+            (&["2.2.2.2, 1.1.1.1 ,10.2.2.2,\tfd00::1"], "1.1.1.1"),
+            (&["2.2.2.2", "1.1.1.1", "10.2.2.2"], "1.1.1.1"),
+            (&["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
+            (&["1.1.1.1, unknown, 10.2.2.2"], "10.2.2.2"),
+            (&["1.1.1.1, "], "10.0.0.1"),
+            (&["1.1.1.1", ""], "10.0.0.1"),
+            (&["1.1.1.1:80"], "1.1.1.1"),
+            (&["[2001:db8::1]:80"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["2001:db8::1"], "2001:db8::1"),
+            (&["::ffff:1.1.1.1"], "1.1.1.1"),
+            (&["9.9.9.9, ::ffff:10.0.0.9"], "9.9.9.9"),
+        ] {
+            assert_eq!(client(peer, lines), (ip(due), true), "{lines:?}");
+            assert!(client(Peer::Unix, lines).1);
+        }
+        for bad in [
+            "1.1.1.1:",
+            "1.1.1.1:x",
+            "1.1.1.1:+8",
+            "1.1.1.1:65536",
+            "[1.1.1.1]",
+            "[::1",
+            "[::1]x",
+            "\"1.1.1.1\"",
+            "::1%lo",
+        ] {
+            assert_eq!(client(peer, &[bad]), (peer, true), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_written_without_port_and_unmapped() {
+        for (text, due) in [
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("[::ffff:192.0.2.1]:80", "192.0.2.1"),
+            (
+                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:1",
+                "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            ),
+        ] {
+            let peer = Peer::from(text.parse::<SocketAddr>().unwrap());
+            let mut out = Vec::new();
+            peer.put(&mut out).unwrap();
+            assert_eq!(
+                (peer.to_string().as_str(), out.as_slice()),
+                (due, due.as_bytes())
+            );
+        }
+        assert_eq!(Peer::Unix.to_string(), "unix:");
+    }
+}

@@ -196,3 +196,91 @@ impl fmt::Display for Template {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    fn filled(text: &str) -> String {
+        let values = Values {
+            host: b"a.example:80",
+            uri: b"/p",
+            query: b"?q",
+            client: Peer::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            scheme: "http",
+            request_id: b"id-1",
+        };
+        let mut out = Vec::new();
+        Template::parse(text)
+            .unwrap()
+            .put(&values, &mut out)
+            .unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_placeholder_is_filled_in() {
+        let text = PLACEHOLDERS
+            .iter()
+            .map(|p| format!("{{{p}}}"))
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert_eq!(filled(&text), "a.example:80 /p?q /p 127.0.0.1 http id-1");
+        for name in PLACEHOLDERS {
+            assert_eq!(Placeholder::of(name).map(Placeholder::name), Some(*name));
+        }
+    }
+
+    #[test]
+    fn doubled_braces_are_braces() {
+        assert_eq!(
+            filled("{{host}} }}{{ {{{host}}}"),
+            "{host} }{ {a.example:80}"
+        );
+    }
+
+    #[test]
+    fn a_template_is_shown_as_it_was_written() {
+        for text in ["", "plain", "https://{host}{uri}", "{{x}} {path}", "a\tb é"] {
+            let template = Template::parse(text).unwrap();
+            assert_eq!(template.to_string(), text);
+            assert_eq!(Template::parse(&template.to_string()), Ok(template));
+        }
+    }
+
+    #[test]
+    fn a_text_without_placeholder_is_literal() {
+        assert_eq!(Template::parse("").unwrap().is_literal(), Some(""));
+        assert_eq!(
+            Template::parse("a {{b}}").unwrap().is_literal(),
+            Some("a {b}")
+        );
+        assert_eq!(Template::parse("{host}").unwrap().is_literal(), None);
+    }
+
+    #[test]
+    fn mistakes_are_named_and_placed() {
+        for (text, at, name) in [
+            ("a {hst}", 2, "hst"),
+            ("{}", 0, ""),
+            ("{ host}", 0, " host"),
+            ("a {host", 2, ""),
+            ("é}", 2, ""),
+            ("{host}}", 6, ""),
+            ("a\nb", 1, ""),
+            ("a\r", 1, ""),
+            ("\0", 0, ""),
+            ("\x7f", 0, ""),
+        ] {
+            let error = Template::parse(text).unwrap_err();
+            assert_eq!(
+                (error.at, error.name.as_str()),
+                (at, name),
+                "{text:?}: {error}"
+            );
+            assert!(!error.what.is_empty());
+        }
+    }
+}

@@ -214,12 +214,14 @@ fn why_not(head: &[u8], error: Option<httparse::Error>, limits: &HeadLimits) -> 
                 .split(|b| matches!(b, b'\r' | b'\n'))
                 .next()
                 .unwrap_or_default();
-            match line.rsplit(|b| *b == b' ').next() {
-                Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
-                    if matches!((*major, *minor), (b'1'..=b'9', b'0'..=b'9')) =>
-                {
-                    Refusal::new(505, "this router speaks HTTP/1.1 and HTTP/1.0")
-                }
+            let mut parts = line.split(|b| *b == b' ');
+            match (parts.next(), parts.next(), parts.next(), parts.next()) {
+                (
+                    _,
+                    _,
+                    Some([b'H', b'T', b'T', b'P', b'/', b'1'..=b'9', b'.', b'0'..=b'9']),
+                    None,
+                ) => Refusal::new(505, "this router speaks HTTP/1.1 and HTTP/1.0"),
                 _ => Refusal::new(400, "the request line has no HTTP version"),
             }
         }
