@@ -5,6 +5,7 @@
 mod bodies;
 mod heads;
 mod hosts_and_targets;
+mod mutations;
 mod rebuilt_requests;
 mod rebuilt_responses;
 mod responses;

@@ -8,7 +8,7 @@ use crate::http::names::{Connection, Name, OPTIONS_MAX, classify, elements};
 use crate::http::target;
 use crate::http::{Field, Fields, Refusal, Version};
 
-/// Reads a head that [`scan`](super::scan) found. The caller closes after any refusal: where the next request
+/// Reads a head that [`scan()`](super::scan()) found. The caller closes after any refusal: where the next request
 /// would begin is not known.
 pub fn parse_request<'h, 'b>(
     head: &'b [u8],

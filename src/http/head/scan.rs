@@ -85,7 +85,7 @@ pub fn scan(bytes: &[u8], scanned: usize) -> Scan {
     }
 }
 
-/// Looks for the end of a response head: as [`scan`], but no empty line may come first.
+/// Looks for the end of a response head: as [`scan()`], but no empty line may come first.
 pub fn scan_response(bytes: &[u8], scanned: usize) -> Scan<BadResponse> {
     const PREFIX: &[u8] = b"HTTP/1.";
     if bytes.iter().zip(PREFIX).any(|(got, due)| got != due) {
