@@ -1,0 +1,82 @@
+//! `--from :8080 --to 127.0.0.1:3000`: the four-line file, written as flags.
+
+use super::diagnostics::{Collector, Report, Source, Span};
+use super::document::{Entry, Section};
+use super::schema::{self, Key, SectionKind};
+use super::source::control_name;
+use super::substitute::Value;
+
+/// The one listen.
+const LISTEN: &str = "http";
+/// The one pool.
+const POOL: &str = "app";
+
+/// The sections that the file would have. Nothing is substituted: the shell has done that.
+pub fn sections(collector: &mut Collector, from: &[String], to: &[String]) -> Vec<Section> {
+    for (values, missing, help) in [
+        (
+            from,
+            "--from",
+            "--from says where to listen, for example `--from :8080`",
+        ),
+        (
+            to,
+            "--to",
+            "--to says where to forward, for example `--to 127.0.0.1:3000`",
+        ),
+    ] {
+        if values.is_empty() {
+            let source = collector.add(Source::flag(missing, missing.to_owned()));
+            collector.report(Report::new(Span::whole(source), "is missing").help(help.to_owned()));
+        }
+    }
+    let mut listen = Section::new(SectionKind::Listen, LISTEN.to_owned(), Span::whole(0));
+    listen.entries = entries(collector, "--from", &schema::LISTEN_ADDRESS, from);
+    // Without an entry the report about the missing flag would be followed by one about a missing key.
+    listen.entries.push(Entry {
+        key: &schema::LISTEN_POOL,
+        at: Span::whole(usize::MAX),
+        value: Some(Value::literal(POOL, Span::whole(usize::MAX))),
+    });
+    let mut pool = Section::new(SectionKind::Pool, POOL.to_owned(), Span::whole(0));
+    pool.entries = entries(collector, "--to", &schema::BACKEND, to);
+    vec![listen, pool]
+}
+
+fn entries(
+    collector: &mut Collector,
+    flag: &str,
+    key: &'static Key,
+    values: &[String],
+) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for text in values {
+        let source = collector.add(Source::flag(flag, format!("{flag} {text}")));
+        let start = flag.len() + 1;
+        let at = Span {
+            source,
+            line: 1,
+            start,
+            end: start + text.len(),
+        };
+        let value = match text.chars().find(|c| c.is_control()) {
+            Some(c) => {
+                collector.report(Report::new(
+                    at,
+                    format!("the value holds {}", control_name(c)),
+                ));
+                None
+            }
+            None => Some(Value::literal(text, at)),
+        };
+        entries.push(Entry { key, at, value });
+    }
+    if values.is_empty() {
+        entries.push(Entry {
+            key,
+            at: Span::whole(0),
+            value: None,
+        });
+    }
+    entries
+}
