@@ -180,7 +180,10 @@ fn host_port(text: &str, port_min: u16) -> Result<(&str, u16), Fault> {
     }
     let Some((host, digits)) = text.split_once(':') else {
         return Err(match self::digits::<u16>(text) {
-            Some(_) => no_port(text).help(format!("did you mean `:{text}` or `127.0.0.1:{text}`?")),
+            Some(_) if port_min == 0 => {
+                no_port(text).help(format!("did you mean `:{text}` or `127.0.0.1:{text}`?"))
+            }
+            Some(_) => no_port(text).help(format!("did you mean `127.0.0.1:{text}`?")),
             None => no_port(text),
         });
     };

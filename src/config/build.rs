@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Resolver;
-use super::diagnostics::{Collector, Fault, Report, Span};
-use super::document::{Entry, Section};
+use super::diagnostics::{Collector, Fault, Report, Span, alternatives, quoted};
 use super::model::{
     AccessFormat, AccessTarget, Config, Limits, Log, LogFile, Scheduling, Server, Timeouts,
 };
 use super::named;
 use super::schema::{self, Key, Kind, SectionKind};
+use super::section::{Entry, Section};
 use super::substitute::Value;
 use super::{suggest, units};
 
@@ -261,8 +261,8 @@ pub fn choice(key: &'static Key, text: &str) -> Result<&'static str, Fault> {
             let what = format!(
                 "`{}` is {}, not {}",
                 key.name,
-                words.join(", "),
-                super::diagnostics::quoted(text)
+                alternatives(words),
+                quoted(text)
             );
             Fault::whole(text, what).help(suggest::did_you_mean(text, words.iter().copied()))
         })
@@ -279,10 +279,10 @@ fn word_or_path(key: &'static Key, text: &str) -> Result<String, Fault> {
     }
     // `access = stderr` would else be a file of that name, found a week later.
     let what = format!(
-        "`{}` is {} or a path, not {}",
+        "`{}` is {}, not {}",
         key.name,
-        words.join(", "),
-        super::diagnostics::quoted(text)
+        alternatives(&[words, &["a path"]].concat()),
+        quoted(text)
     );
     let help = suggest::did_you_mean(text, words.iter().copied());
     Err(Fault::whole(text, what)

@@ -2,74 +2,18 @@
 //!
 //! Not here: what a value means (`build`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Collector, Fault, Report, Source, Span, quoted};
 use super::include::{self, FILES_MAX};
-use super::schema::{self, Key, SectionKind};
+use super::schema::{self, SectionKind};
+use super::section::{Entry, NAME_BYTES_MAX, Section, is_name};
 use super::source::{self, Identity};
 use super::substitute::{Environment, Value, substitute};
 use super::suggest;
 use super::syntax::{self, Line};
-
-/// The longest name of a listen, a route or a pool: it is in every line of the access log.
-const NAME_BYTES_MAX: usize = 64;
-
-/// One section with the keys that are its own.
-#[derive(Debug, Clone)]
-pub struct Section {
-    /// What it is.
-    pub kind: SectionKind,
-    /// Empty where there is none.
-    pub name: String,
-    /// Its header.
-    pub at: Span,
-    /// In order; a key that is not a list is here once.
-    pub entries: Vec<Entry>,
-}
-
-/// One key that was given.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its row.
-    pub key: &'static Key,
-    /// Where the key is.
-    pub at: Span,
-    /// `None`: there was a mistake in it, which has been reported.
-    pub value: Option<Value>,
-}
-
-impl Section {
-    /// A section that may as well not be there.
-    pub fn new(kind: SectionKind, name: String, at: Span) -> Self {
-        Self {
-            kind,
-            name,
-            at,
-            entries: Vec::new(),
-        }
-    }
-
-    /// `[pool:app]`
-    pub fn title(&self) -> String {
-        if self.kind.is_named() {
-            format!("[{}:{}]", self.kind.word(), self.name)
-        } else {
-            self.kind.title().to_owned()
-        }
-    }
-
-    /// Every line of a key.
-    pub fn all(&self, key: &'static Key) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.key == key)
-    }
-
-    /// The line of a key that is not a list.
-    pub fn one(&self, key: &'static Key) -> Option<&Entry> {
-        self.all(key).next()
-    }
-}
+use super::unknown;
 
 /// What the main file and all it includes hold, in order.
 pub fn read(collector: &mut Collector, main: &Path, env: Environment<'_>) -> Vec<Section> {
@@ -181,8 +125,14 @@ impl<'a> Reader<'a> {
             match line {
                 Line::Section { inner, at } => position = self.section(inner, at),
                 Line::BadSection { raw, at } => {
-                    self.collector.report(bad_section(raw, at));
-                    position = Position::Unknown;
+                    self.collector.report(unknown::bad_section(raw, at));
+                    // Read on as if it had been closed: what follows is meant to be in a section.
+                    let inner = raw
+                        .trim_start_matches('[')
+                        .split(']')
+                        .next()
+                        .unwrap_or_default();
+                    position = self.section(inner, at);
                 }
                 Line::Property {
                     key,
@@ -194,11 +144,12 @@ impl<'a> Reader<'a> {
                         continue;
                     };
                     match position {
+                        Position::Top | Position::Unknown if value.is_empty() => {}
+                        Position::Section => self.entry(key, key_at, value, value_at),
                         Position::Top if key == schema::INCLUDE => {
                             self.include(value, value_at, base)
                         }
                         Position::Top => self.stray(key, key_at),
-                        Position::Section => self.entry(key, key_at, value, value_at),
                         Position::Unknown => {}
                     }
                 }
@@ -206,7 +157,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value of a line that has both key and value.
+    /// The value of a line that has both key and value; empty if it has been reported.
     fn written<'v>(
         &mut self,
         key: &str,
@@ -214,105 +165,126 @@ impl<'a> Reader<'a> {
         value: Option<&'v str>,
         value_at: Span,
     ) -> Option<&'v str> {
-        let report = match value {
-            _ if key.is_empty() => Report::new(
-                Span {
-                    end: key_at.start + 1,
-                    ..key_at
-                },
-                "there is no key before `=`",
-            ),
-            None => Report::new(
-                key_at,
-                format!("{} is neither a section nor `key = value`", quoted(key)),
-            ),
-            Some("") => Report::new(value_at, format!("{} has no value", quoted(key)))
-                .help("leave the line out for the default".to_owned()),
-            Some(value) => return Some(value),
-        };
-        self.collector.report(report);
-        None
+        if key.is_empty() {
+            let at = Span {
+                end: key_at.start + 1,
+                ..key_at
+            };
+            self.collector
+                .report(Report::new(at, "there is no key before `=`"));
+            return None;
+        }
+        match value {
+            None => {
+                let what = format!("{} is neither a section nor `key = value`", quoted(key));
+                self.collector.report(Report::new(key_at, what));
+            }
+            Some("") => {
+                self.collector.report(Report::new(
+                    value_at,
+                    format!("{} has no value", quoted(key)),
+                ));
+            }
+            Some(_) => {}
+        }
+        Some(value.unwrap_or_default())
     }
 
     fn section(&mut self, inner: &str, at: Span) -> Position {
+        // `[listen:http] # see [1]` ends in a bracket as well.
+        if let Some((before, _)) = inner.split_once(']') {
+            self.collector.report(unknown::bad_section(inner, at));
+            return self.section(before, at);
+        }
         let (word, name) = match inner.split_once(':') {
             Some((word, name)) => (word, Some(name)),
             None => (inner, None),
         };
-        let Some(kind) = SectionKind::ALL
+        let kind = match SectionKind::ALL
             .into_iter()
             .find(|kind| kind.word() == word)
-        else {
-            self.collector.report(unknown_section(inner, word, at));
-            return Position::Unknown;
-        };
-        let name = match (kind.is_named(), name) {
-            (true, Some(name)) if is_name(name) => name,
-            (true, Some(name)) => {
-                let what = format!(
-                    "{} is not a name: 1 to {NAME_BYTES_MAX} of letters, digits, `.`, `_`, `-`",
-                    quoted(name)
-                );
-                self.collector.report(Report::new(at, what));
-                name
-            }
-            (true, None) => {
-                let what = format!("[{word}] needs a name: {}", kind.title());
-                self.collector.report(Report::new(at, what));
-                ""
-            }
-            (false, Some(_)) => {
-                self.collector
-                    .report(Report::new(at, format!("{} has no name", kind.title())));
-                ""
-            }
-            (false, None) => "",
-        };
-        let section = Section::new(kind, name.to_owned(), at);
-        match self.first.get(&(kind, name.to_owned())) {
-            Some(&first) if !name.is_empty() || !kind.is_named() => {
-                let what = format!(
-                    "{} is given twice, first at {}",
-                    section.title(),
-                    self.collector.place(first)
-                );
-                self.collector
-                    .report(Report::new(at, what).related(first, "first here"));
-            }
-            Some(_) => {}
+        {
+            Some(kind) => kind,
             None => {
-                self.first.insert((kind, name.to_owned()), at);
+                let (report, meant) = unknown::section(word, name.filter(|name| is_name(name)), at);
+                self.collector.report(report);
+                match meant {
+                    // Read on as what was meant, so that its keys are checked and its name is known.
+                    Some(kind) => kind,
+                    None => return Position::Unknown,
+                }
             }
+        };
+        let fault = match (kind.is_named(), name) {
+            (true, None | Some("")) => Some(format!("a {0} needs a name: [{0}:NAME]", kind.word())),
+            (true, Some(name)) if !is_name(name) => Some(format!(
+                "{} is not a name: 1 to {NAME_BYTES_MAX} of letters, digits, `.`, `_`, `-`",
+                quoted(name)
+            )),
+            (false, Some(_)) => Some(format!("{} takes no name", kind.title())),
+            _ => None,
+        };
+        if let Some(what) = fault {
+            self.collector.report(Report::new(at, what));
         }
-        // A second one is kept as well: what is wrong in it is reported now, not after the first has been mended.
-        self.sections.push(section);
+        let name = name.filter(|_| kind.is_named()).unwrap_or_default();
+        self.once(Section::new(kind, name.to_owned(), at));
         Position::Section
     }
 
+    /// A second section of one name is kept: what is wrong in it is reported now, not after the first has been mended.
+    fn once(&mut self, section: Section) {
+        match self.first.entry((section.kind, section.name.clone())) {
+            hash_map::Entry::Vacant(vacant) => drop(vacant.insert(section.at)),
+            hash_map::Entry::Occupied(first) => {
+                let first = *first.get();
+                let place = self.collector.place(first);
+                let what = format!("{} is given twice, first at {place}", section.title());
+                self.collector
+                    .report(Report::new(section.at, what).related(first, "first here"));
+            }
+        }
+        self.sections.push(section);
+    }
+
+    /// An empty value has been reported.
     fn entry(&mut self, word: &str, at: Span, written: &str, value_at: Span) {
         let Some(section) = self.sections.last_mut() else {
             return;
         };
-        let Some(key) = section.kind.keys().find(|key| key.name == word) else {
-            let report = unknown_key(section, word, at);
-            self.collector.report(report);
-            return;
+        let key = match section.kind.keys().find(|key| key.name == word) {
+            Some(key) => key,
+            // A line that is no property at all has had its report; a known key without a value is still there.
+            None if written.is_empty() => return,
+            None => {
+                let (report, meant) = unknown::key(section, word, at);
+                self.collector.report(report);
+                // Read on as what was meant, unless that has been given as well.
+                match meant.filter(|key| key.list || section.one(key).is_none()) {
+                    Some(key) => key,
+                    None => return,
+                }
+            }
         };
-        if let Some(first) = section.one(key).filter(|_| !key.list).map(|first| first.at) {
-            let title = section.title();
+        let earlier = if key.list { None } else { section.one(key) };
+        if let Some(first) = earlier.map(|first| first.at) {
             let place = self.collector.place(first);
-            let what = format!("`{word}` is given twice in {title}, first at {place}");
+            let what = format!(
+                "`{word}` is given twice in {}, first at {place}",
+                section.title()
+            );
             self.collector
                 .report(Report::new(at, what).related(first, "first here"));
             return;
         }
-        let value = match misplaced(key, written) {
+        let value = match unknown::dialect(key, written) {
+            _ if written.is_empty() => Err(Vec::new()),
             Some(fault) => Err(vec![fault]),
             None => substitute(written, value_at, self.env),
         };
         let value = match value {
             Ok(value) if value.text.trim().is_empty() => {
-                let what = format!("`{word}` has no value: its variables are empty");
+                let what = format!("`{}` has no value: its variables are empty", key.name);
                 self.collector.report(Report::new(value_at, what));
                 None
             }
@@ -331,7 +303,8 @@ impl<'a> Reader<'a> {
                 .report(Report::new(at, "`include` needs a file to be relative to"));
             return;
         }
-        let value = match trailing_comment(written) {
+        let value = match unknown::trailing_comment(written) {
+            _ if written.is_empty() => Err(Vec::new()),
             Some(fault) => Err(vec![fault]),
             None => substitute(written, at, self.env),
         };
@@ -353,7 +326,7 @@ impl<'a> Reader<'a> {
 
     /// A key before every section that is not `include`.
     fn stray(&mut self, word: &str, at: Span) {
-        let help = match homes(word) {
+        let help = match unknown::homes(word) {
             Some(homes) => Some(format!("`{word}` belongs in {homes}")),
             None => suggest::did_you_mean(word, [schema::INCLUDE]),
         };
@@ -370,113 +343,4 @@ fn report_all(collector: &mut Collector, written: &str, at: Span, faults: Vec<Fa
     for fault in faults {
         collector.report(Report::new(value.span(&fault.at), fault.what).help(fault.help));
     }
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
-fn bad_section(raw: &str, at: Span) -> Report {
-    match raw.split_once(']') {
-        Some((_, after)) if after.trim_start().starts_with(['#', ';']) => {
-            let start = at.start + raw.len() - after.trim_start().len();
-            Report::new(
-                Span { start, ..at },
-                "a comment begins a line; it cannot follow a section",
-            )
-        }
-        _ => Report::new(
-            at,
-            "a section is written [TYPE] or [TYPE:NAME], alone on its line",
-        ),
-    }
-}
-
-fn unknown_section(inner: &str, word: &str, at: Span) -> Report {
-    // `[listen:http] # see [1]` ends in a bracket as well.
-    if let Some((_, after)) = inner.split_once(']')
-        && after.trim_start().starts_with(['#', ';'])
-    {
-        return Report::new(at, "a comment begins a line; it cannot follow a section");
-    }
-    let meant = suggest::nearest(word, SectionKind::ALL.map(SectionKind::word));
-    let kind = SectionKind::ALL
-        .into_iter()
-        .find(|kind| Some(kind.word()) == meant);
-    let help = match kind {
-        Some(kind) => format!("did you mean `{}`?", kind.title()),
-        None => format!(
-            "sections are {}",
-            SectionKind::ALL.map(SectionKind::title).join(" ")
-        ),
-    };
-    Report::new(
-        at,
-        format!("unknown section {}", quoted(&format!("[{inner}]"))),
-    )
-    .help(help)
-}
-
-fn unknown_key(section: &Section, word: &str, at: Span) -> Report {
-    let here = section.kind.keys().map(|key| key.name);
-    let help = if word == schema::INCLUDE {
-        Some("`include` belongs at the top, before every section".to_owned())
-    } else if let Some(homes) = homes(word) {
-        Some(format!("`{word}` belongs in {homes}"))
-    } else if let Some(meant) = suggest::did_you_mean(word, here) {
-        Some(meant)
-    } else {
-        let meant = suggest::nearest(word, schema::KEYS.iter().map(|key| key.name));
-        meant.and_then(|meant| {
-            homes(meant).map(|homes| format!("did you mean `{meant}`, which belongs in {homes}?"))
-        })
-    };
-    Report::new(
-        at,
-        format!("unknown key {} in {}", quoted(word), section.title()),
-    )
-    .help(help)
-}
-
-/// The sections that have such a key: `[timeouts] or [route:NAME]`.
-fn homes(word: &str) -> Option<String> {
-    let titles: Vec<_> = schema::KEYS
-        .iter()
-        .filter(|key| key.name == word)
-        .map(|key| key.section.title())
-        .collect();
-    (!titles.is_empty()).then(|| titles.join(" or "))
-}
-
-/// What other dialects allow and this one does not: comments behind values, and quotes around them.
-fn misplaced(key: &Key, written: &str) -> Option<Fault> {
-    if key.kind.is_free_text() {
-        return None;
-    }
-    let inner = written
-        .strip_prefix('"')
-        .and_then(|inner| inner.strip_suffix('"'));
-    let quotes = inner.map(|inner| {
-        Fault::whole(written, "values are written without quotes")
-            .help(format!("did you mean {}?", quoted(inner)))
-    });
-    trailing_comment(written).or(quotes)
-}
-
-fn trailing_comment(written: &str) -> Option<Fault> {
-    let mut before = ' ';
-    for (at, c) in written.char_indices() {
-        if matches!(c, '#' | ';') && before.is_ascii_whitespace() {
-            let comment = quoted(written.get(at..).unwrap_or_default());
-            let what = format!("a comment begins a line; here {comment} would belong to the value");
-            return Some(
-                Fault::part(at..written.len(), what).help("put it on a line of its own".to_owned()),
-            );
-        }
-        before = c;
-    }
-    None
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::diagnostics::Collector;
-use super::document::Section;
 use super::schema::SectionKind;
+use super::section::Section;
 
 /// One effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! `--from :8080 --to 127.0.0.1:3000`: the four-line file, written as flags.
 
 use super::diagnostics::{Collector, Report, Source, Span};
-use super::document::{Entry, Section};
 use super::schema::{self, Key, SectionKind};
+use super::section::{Entry, Section};
 use super::source::control_name;
 use super::substitute::Value;
 
@@ -17,12 +17,12 @@ pub fn sections(collector: &mut Collector, from: &[String], to: &[String]) -> Ve
         (
             from,
             "--from",
-            "--from says where to listen, for example `--from :8080`",
+            "it says where to listen, for example `--from :8080`",
         ),
         (
             to,
             "--to",
-            "--to says where to forward, for example `--to 127.0.0.1:3000`",
+            "it says where to forward, for example `--to 127.0.0.1:3000`",
         ),
     ] {
         if values.is_empty() {

@@ -40,7 +40,7 @@ pub fn host(text: &str) -> Result<HostPattern, Fault> {
     {
         let at = offset + host.len()..text.len();
         return Err(Fault::part(at, "a host is compared without its port")
-            .help(format!("did you mean `{host}`?")));
+            .help(format!("did you mean {}?", quoted(host))));
     }
     if name.contains('*') {
         return Err(fault(
@@ -96,7 +96,7 @@ pub fn prefix(text: &str) -> Result<String, Fault> {
         return Err(Fault::whole(text, "`strip_prefix` begins with `/`"));
     }
     if let Some(shorter) = text.strip_suffix("/*").or_else(|| text.strip_suffix('/')) {
-        let help = (!shorter.is_empty()).then(|| format!("did you mean `{shorter}`?"));
+        let help = (!shorter.is_empty()).then(|| format!("did you mean {}?", quoted(shorter)));
         return Err(Fault::whole(text, "`strip_prefix` does not end in `/` or `/*`").help(help));
     }
     path_bytes(text)?;

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! source ── bytes to text          include ── which files       substitute ── ${NAME}
-//!     └─► syntax ── lines ─► document ── sections with known keys
+//!     └─► syntax ── lines ─► document, unknown ── sections with known keys
 //!                                └─► build, named ── Config    effective ── values and origins
 //!                                        └─► units, address, matching, headers ── one value each
-//! diagnostics ── every mistake, from all of them      schema ── the table of keys      model ── the result
+//! diagnostics, render ── every mistake, from all of them      schema ── the table of keys      model ── the result
 //! ```
 //!
 //! Not here: when it is read again, and what is done with it.
@@ -22,24 +22,27 @@ mod matching;
 pub mod model;
 mod named;
 mod overlap;
+mod render;
 pub mod schema;
+mod section;
 mod source;
 mod substitute;
 mod suggest;
 mod syntax;
 mod units;
+mod unknown;
 
 use std::path::{Path, PathBuf};
 
-pub use diagnostics::Reports;
 pub use effective::{Origin, Setting};
 pub use model::Config;
+pub use render::Reports;
 pub use substitute::Environment;
 
 use address::Resolver;
 use build::Builder;
 use diagnostics::Collector;
-use document::Section;
+use section::Section;
 
 /// A configuration that is good, and how it came about.
 #[derive(Debug, Clone)]

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use super::address;
 use super::build::{Builder, choice};
 use super::diagnostics::{Fault, Report, Span, quoted};
-use super::document::{Entry, Section};
 use super::headers::{self, Direction};
 use super::matching;
 use super::model::{Action, Balance, Config, Listen, Pool, Route, Trusted};
 use super::overlap::Overlap;
 use super::schema::{self, Key, SectionKind};
+use super::section::{Entry, Section};
 use super::{suggest, units};
 
 /// The names of one kind, in order: a name's place is its index.

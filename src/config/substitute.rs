@@ -4,7 +4,6 @@
 //! cannot name another. A lone `$` is a `$`; `$${` is a literal `${`.
 
 use super::diagnostics::{Fault, Span, quoted};
-use super::source::control_name;
 
 /// Where a value's text is looked up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -168,7 +167,10 @@ fn resolve(reference: &str, env: Environment<'_>) -> Result<String, Fault> {
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         Some(c) => Err(Fault::whole(
             reference,
-            format!("the variable `{name}` holds {}", control_name(c)),
+            format!(
+                "the variable `{name}` holds a control character, 0x{:02x}",
+                u32::from(c)
+            ),
         )),
         None => Ok(text),
     }

@@ -64,8 +64,12 @@ pub fn size(key: &Key, text: &str) -> Result<u64, Fault> {
         "g" => 30,
         "" => {
             return Err(
-                Fault::whole(text, format!("{} needs a unit: b, k, m or g", quoted(text)))
-                    .help(format!("did you mean `{text}b` or `{text}k`?")),
+                Fault::whole(text, format!("{} needs a unit: b, k, m or g", quoted(text))).help(
+                    format!(
+                        "did you mean `{text}{}`?",
+                        if text.len() > 3 { "b" } else { "k" }
+                    ),
+                ),
             );
         }
         other => {
@@ -123,7 +127,10 @@ pub fn duration(key: &Key, text: &str) -> Result<Duration, Fault> {
                 text,
                 format!("{} needs a unit: ms, s, m, h or d", quoted(text)),
             )
-            .help(format!("did you mean `{text}s` or `{text}ms`?")));
+            .help(format!(
+                "did you mean `{text}{}`?",
+                if text.len() > 3 { "ms" } else { "s" }
+            )));
         }
         other => {
             let lower = other.to_ascii_lowercase();

@@ -1,0 +1,165 @@
+//! Mistakes as they are shown: one line each for the log, a picture each for a person.
+//!
+//! Not here: what they are (`diagnostics`).
+
+use std::fmt;
+
+use annotate_snippets::{
+    Annotation, AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str,
+};
+
+use super::diagnostics::{Report, Source, Span};
+
+/// A longer line is named, not shown.
+const SHOWN_LINE_BYTES_MAX: usize = 2000;
+
+/// Every mistake of a configuration, in the order of the files.
+#[derive(Debug)]
+pub struct Reports {
+    sources: Vec<Source>,
+    reports: Vec<Report>,
+    dropped: usize,
+}
+
+impl Reports {
+    /// What a `Collector` has: at least one report.
+    pub(super) fn new(sources: Vec<Source>, reports: Vec<Report>, dropped: usize) -> Self {
+        Self {
+            sources,
+            reports,
+            dropped,
+        }
+    }
+
+    /// How many mistakes there are.
+    #[allow(clippy::len_without_is_empty)] // There is never none.
+    pub fn len(&self) -> usize {
+        self.reports.len() + self.dropped
+    }
+
+    /// One line each, for a log: ``config.ini:12:3: unknown key `bakend` in [pool:app]; did you mean `backend`?``
+    pub fn iter(&self) -> impl Iterator<Item = String> {
+        let more = (self.dropped > 0).then(|| format!("and {} more", self.dropped));
+        self.reports
+            .iter()
+            .map(|report| self.summary(report))
+            .chain(more)
+    }
+
+    /// All of them for a person: message, file, line, caret, help.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut text = String::new();
+        for report in &self.reports {
+            text.push_str(&renderer.render(&[self.group(report)]));
+            text.push_str("\n\n");
+        }
+        if self.dropped > 0 {
+            text.push_str(&format!("and {} more\n", self.dropped));
+        }
+        text.truncate(text.trim_end_matches('\n').len());
+        text.push('\n');
+        text
+    }
+
+    fn summary(&self, report: &Report) -> String {
+        let mut line = self
+            .sources
+            .get(report.at.source)
+            .map_or_else(String::new, |source| {
+                let place = source.place(report.at.line);
+                if report.at.line == 0 || source.is_flag {
+                    return place;
+                }
+                format!(
+                    "{place}:{}",
+                    column(source.line(report.at.line), report.at.start)
+                )
+            });
+        line.push_str(": ");
+        line.push_str(&report.what);
+        if let Some(help) = &report.help {
+            line.push_str("; ");
+            line.push_str(help);
+        }
+        line
+    }
+
+    fn group<'a>(&'a self, report: &'a Report) -> Group<'a> {
+        let mut group = Level::ERROR
+            .primary_title(self.title(report))
+            .elements(self.snippet(report.at, AnnotationKind::Primary, None));
+        for (at, label) in &report.related {
+            group = group.elements(self.snippet(*at, AnnotationKind::Context, Some(label)));
+        }
+        if let Some(help) = &report.help {
+            group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+        }
+        group
+    }
+
+    /// The message; with its place where no line can be shown.
+    fn title(&self, report: &Report) -> String {
+        match self.sources.get(report.at.source) {
+            Some(source)
+                if report.at.line == 0
+                    || source.line(report.at.line).len() > SHOWN_LINE_BYTES_MAX =>
+            {
+                let place = match report.at.line {
+                    0 => source.place(0),
+                    line => format!(
+                        "{}:{}",
+                        source.place(line),
+                        column(source.line(line), report.at.start)
+                    ),
+                };
+                format!("{place}: {}", report.what)
+            }
+            _ => report.what.clone(),
+        }
+    }
+
+    fn snippet<'a>(
+        &'a self,
+        at: Span,
+        kind: AnnotationKind,
+        label: Option<&'a String>,
+    ) -> Option<Snippet<'a, Annotation<'a>>> {
+        let source = self.sources.get(at.source)?;
+        let line = source.line(at.line);
+        if at.line == 0 || line.len() > SHOWN_LINE_BYTES_MAX {
+            return None;
+        }
+        let start = line.floor_char_boundary(at.start);
+        let end = line.ceil_char_boundary(at.end.max(start));
+        let snippet = Snippet::source(line)
+            .line_start(at.line as usize)
+            .annotation(kind.span(start..end).label(label));
+        Some(if source.is_flag {
+            snippet.line_numbering(false)
+        } else {
+            snippet.path(source.path.display().to_string())
+        })
+    }
+}
+
+impl fmt::Display for Reports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Reports {}
+
+/// Columns count characters, from 1.
+fn column(line: &str, byte: usize) -> usize {
+    line.get(..line.floor_char_boundary(byte))
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1
+}
