@@ -294,7 +294,7 @@ impl<'a> Reader<'a> {
                 None
             }
         };
-        section.entries.push(Entry { key, at, value });
+        section.push(Entry { key, at, value });
     }
 
     fn include(&mut self, written: &str, at: Span, base: &Path) {

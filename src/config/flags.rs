@@ -31,15 +31,18 @@ pub fn sections(collector: &mut Collector, from: &[String], to: &[String]) -> Ve
         }
     }
     let mut listen = Section::new(SectionKind::Listen, LISTEN.to_owned(), Span::whole(0));
-    listen.entries = entries(collector, "--from", &schema::LISTEN_ADDRESS, from);
-    // Without an entry the report about the missing flag would be followed by one about a missing key.
-    listen.entries.push(Entry {
+    for entry in entries(collector, "--from", &schema::LISTEN_ADDRESS, from) {
+        listen.push(entry);
+    }
+    listen.push(Entry {
         key: &schema::LISTEN_POOL,
         at: Span::whole(usize::MAX),
         value: Some(Value::literal(POOL, Span::whole(usize::MAX))),
     });
     let mut pool = Section::new(SectionKind::Pool, POOL.to_owned(), Span::whole(0));
-    pool.entries = entries(collector, "--to", &schema::BACKEND, to);
+    for entry in entries(collector, "--to", &schema::BACKEND, to) {
+        pool.push(entry);
+    }
     vec![listen, pool]
 }
 
@@ -72,6 +75,7 @@ fn entries(
         entries.push(Entry { key, at, value });
     }
     if values.is_empty() {
+        // That the flag is missing has been reported; that its key is would be the same again.
         entries.push(Entry {
             key,
             at: Span::whole(0),

@@ -198,7 +198,14 @@ fn template(text: &str) -> Result<Template, Fault> {
             let end = text.ceil_char_boundary(start + 1);
             return Fault::part(start..end, error.what);
         }
-        // As far as the closing brace, which there is: else the name would not be known.
+        // From brace to brace, which there are: else the name would not be known.
+        let start = match text
+            .get(..start)
+            .is_some_and(|before| before.ends_with('{'))
+        {
+            true => start - 1,
+            false => start,
+        };
         let end = text
             .get(start..)
             .and_then(|rest| rest.find('}'))

@@ -195,11 +195,7 @@ fn route(
 /// Exactly one of `pool`, `redirect` and `respond`.
 fn action(b: &mut Builder<'_>, s: &Section, pools: &Names<'_>) -> Option<Action> {
     let keys: [&'static Key; 3] = [&schema::ROUTE_POOL, &schema::REDIRECT, &schema::RESPOND];
-    let given: Vec<&Entry> = s
-        .entries
-        .iter()
-        .filter(|entry| keys.contains(&entry.key))
-        .collect();
+    let given: Vec<&Entry> = s.any(&keys).collect();
     let Some((first, others)) = given.split_first() else {
         let what = format!(
             "{} does nothing: it needs `pool`, `redirect` or `respond`",
@@ -240,7 +236,7 @@ fn forwards_nothing(b: &mut Builder<'_>, s: &Section, action: &Entry) {
         &schema::REMOVE_HEADER,
         &schema::ROUTE_TIMEOUT,
     ];
-    for entry in s.entries.iter().filter(|entry| keys.contains(&entry.key)) {
+    for entry in s.any(&keys) {
         let place = b.collector.place(action.at);
         let what = format!(
             "`{}` has no effect beside `{}` at {place}",

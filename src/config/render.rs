@@ -67,26 +67,27 @@ impl Reports {
     }
 
     fn summary(&self, report: &Report) -> String {
-        let mut line = self
-            .sources
-            .get(report.at.source)
-            .map_or_else(String::new, |source| {
-                let place = source.place(report.at.line);
-                if report.at.line == 0 || source.is_flag {
-                    return place;
-                }
-                format!(
-                    "{place}:{}",
-                    column(source.line(report.at.line), report.at.start)
-                )
-            });
-        line.push_str(": ");
-        line.push_str(&report.what);
+        let mut line = format!("{}: {}", self.place(report), report.what);
         if let Some(help) = &report.help {
             line.push_str("; ");
             line.push_str(help);
         }
         line
+    }
+
+    /// `config.ini:12:3`, or the name alone.
+    fn place(&self, report: &Report) -> String {
+        let Some(source) = self.sources.get(report.at.source) else {
+            return String::new();
+        };
+        let place = source.place(report.at.line);
+        if report.at.line == 0 || source.is_flag {
+            return place;
+        }
+        format!(
+            "{place}:{}",
+            column(source.line(report.at.line), report.at.start)
+        )
     }
 
     fn group<'a>(&'a self, report: &'a Report) -> Group<'a> {
@@ -104,22 +105,9 @@ impl Reports {
 
     /// The message; with its place where no line can be shown.
     fn title(&self, report: &Report) -> String {
-        match self.sources.get(report.at.source) {
-            Some(source)
-                if report.at.line == 0
-                    || source.line(report.at.line).len() > SHOWN_LINE_BYTES_MAX =>
-            {
-                let place = match report.at.line {
-                    0 => source.place(0),
-                    line => format!(
-                        "{}:{}",
-                        source.place(line),
-                        column(source.line(line), report.at.start)
-                    ),
-                };
-                format!("{place}: {}", report.what)
-            }
-            _ => report.what.clone(),
+        match self.snippet(report.at, AnnotationKind::Primary, None) {
+            Some(_) => report.what.clone(),
+            None => format!("{}: {}", self.place(report), report.what),
         }
     }
 

@@ -19,7 +19,9 @@ pub struct Section {
     /// Its header.
     pub at: Span,
     /// In order; a key that is not a list is here once.
-    pub entries: Vec<Entry>,
+    entries: Vec<Entry>,
+    /// The first entry of each key: a section has few keys, and may have very many lines.
+    first: Vec<(&'static Key, usize)>,
 }
 
 /// One key that was given.
@@ -41,6 +43,7 @@ impl Section {
             name,
             at,
             entries: Vec::new(),
+            first: Vec::new(),
         }
     }
 
@@ -53,14 +56,30 @@ impl Section {
         }
     }
 
+    /// Adds a line.
+    pub fn push(&mut self, entry: Entry) {
+        if self.one(entry.key).is_none() {
+            self.first.push((entry.key, self.entries.len()));
+        }
+        self.entries.push(entry);
+    }
+
+    /// Every line of any of these keys, in order.
+    pub fn any(&self, keys: &[&'static Key]) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .iter()
+            .filter(move |entry| keys.contains(&entry.key))
+    }
+
     /// Every line of a key.
     pub fn all(&self, key: &'static Key) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.key == key)
     }
 
-    /// The line of a key that is not a list.
+    /// The first line of a key: the only one if it is not a list.
     pub fn one(&self, key: &'static Key) -> Option<&Entry> {
-        self.all(key).next()
+        let (_, index) = self.first.iter().find(|(of, _)| *of == key)?;
+        self.entries.get(*index)
     }
 }
 
