@@ -2,5 +2,6 @@
 
 pub mod bill;
 pub mod config;
+pub mod demo;
 pub mod http;
 pub mod log_file;
