@@ -37,7 +37,7 @@ pub struct Need {
     pub listeners: usize,
     /// All threads that are no worker's, main included.
     pub helper_threads: usize,
-    /// Bytes of one worker thread's stack.
+    /// Bytes of one thread's stack; the helpers are counted with the same.
     pub stack_size: usize,
 }
 
@@ -265,7 +265,7 @@ impl fmt::Display for Bill {
     }
 }
 
-/// Bytes as people read them: `32 KiB`, `1.5 GiB`.
+/// Bytes as people read them: `32 KiB`, `1.5 GiB`; not less than they are.
 struct Size(u64);
 
 impl fmt::Display for Size {
@@ -274,10 +274,11 @@ impl fmt::Display for Size {
         let Some((unit, name)) = units.into_iter().find(|(unit, _)| self.0 >= *unit) else {
             return write!(f, "{} bytes", self.0);
         };
-        let (whole, tenth) = (self.0 / unit, self.0 % unit * 10 / unit);
-        match tenth {
-            0 => write!(f, "{whole} {name}"),
-            _ => write!(f, "{whole}.{tenth} {name}"),
+        // Upwards: what is said is enough.
+        match (self.0 / unit, (self.0 % unit * 10).div_ceil(unit)) {
+            (whole, 0) => write!(f, "{whole} {name}"),
+            (whole, 10) => write!(f, "{} {name}", whole + 1),
+            (whole, tenth) => write!(f, "{whole}.{tenth} {name}"),
         }
     }
 }

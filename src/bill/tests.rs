@@ -206,7 +206,7 @@ slices        512 x 32 KiB = 16 MiB (touched only when used)
 head buffers  256 x 64 KiB = 16 MiB
 parked heads  16 MiB
 descriptors   20000 available, up to 19422 sessions
-kernel        at most 12.1 MiB for threads
+kernel        at most 12.2 MiB for threads
 kernel        at most 1.5 GiB for socket buffers"
     );
     assert!(
@@ -214,7 +214,14 @@ kernel        at most 1.5 GiB for socket buffers"
             .to_string()
             .contains("socket buffers")
     );
-    assert_eq!(Size(1000).to_string(), "1000 bytes");
+    for (bytes, text) in [
+        (1000, "1000 bytes"),
+        (1025, "1.1 KiB"),
+        (2047, "2 KiB"),
+        (2048, "2 KiB"),
+    ] {
+        assert_eq!(Size(bytes).to_string(), text);
+    }
 }
 
 #[test]
