@@ -72,15 +72,9 @@ impl Bill {
         let workers = need.workers as u64;
         let threads = 2 * workers + need.helper_threads as u64;
         let descriptors_min = 2 * workers + need.listeners as u64 + DESCRIPTORS_SPARE;
-        let sessions_max = host
-            .nofile
-            .saturating_sub(descriptors_min)
-            .min(SESSIONS_MAX)
-            .max(workers);
+        let sessions_max = host.nofile.saturating_sub(descriptors_min).min(SESSIONS_MAX).max(workers);
         let sockets = sessions_max.saturating_add(workers);
-        let each_full = host
-            .socket_buffers_max
-            .map(|bytes| bytes.saturating_mul(sockets));
+        let each_full = host.socket_buffers_max.map(|bytes| bytes.saturating_mul(sockets));
         Self {
             threads,
             slices: (2 * workers).saturating_mul(need.slice_size as u64),
@@ -100,14 +94,8 @@ impl Bill {
 /// Whether `host` can pay: if not, one sentence for each limit that is too small, with the number to change on either side.
 pub fn check(bill: &Bill, host: &Host, need: &Need) -> Result<(), Vec<String>> {
     let helpers = need.helper_threads as u64;
-    let threads = |limit, left, raise| Limit {
-        limit,
-        left,
-        raise,
-        unit: "threads",
-        needs: bill.threads,
-        fixed: helpers,
-    };
+    let threads =
+        |limit, left, raise| Limit { limit, left, raise, unit: "threads", needs: bill.threads, fixed: helpers };
     let tasks = (host.tasks.unwrap_or(0), "in use");
     let ids = (host.tasks_of_pid_max(), "in use");
     let reserved = (PIDS_RESERVED, "reserved");
@@ -120,16 +108,8 @@ pub fn check(bill: &Bill, host: &Host, need: &Need) -> Result<(), Vec<String>> {
             needs: bill.descriptors_min,
             fixed: need.listeners as u64 + DESCRIPTORS_SPARE,
         },
-        threads(
-            is("kernel.threads-max", host.threads_max, &[tasks]),
-            host.threads_left(),
-            "kernel.threads-max",
-        ),
-        threads(
-            is("kernel.pid_max", host.pid_max, &[ids, reserved]),
-            host.pids_left(),
-            "kernel.pid_max",
-        ),
+        threads(is("kernel.threads-max", host.threads_max, &[tasks]), host.threads_left(), "kernel.threads-max"),
+        threads(is("kernel.pid_max", host.pid_max, &[ids, reserved]), host.pids_left(), "kernel.pid_max"),
         Limit {
             limit: is("vm.max_map_count", host.max_map_count, &[]),
             left: host.max_map_count,
@@ -144,23 +124,13 @@ pub fn check(bill: &Bill, host: &Host, need: &Need) -> Result<(), Vec<String>> {
             "it (ulimit -u, or LimitNPROC of the systemd unit)",
         ),
         threads(
-            format!(
-                "pids.max of its cgroup leaves {}",
-                host.cgroup_pids_left.unwrap_or_default()
-            ),
+            format!("pids.max of its cgroup leaves {}", host.cgroup_pids_left.unwrap_or_default()),
             host.cgroup_pids_left,
             "pids.max (TasksMax of the systemd unit, --pids-limit of the container)",
         ),
     ];
-    let sentences: Vec<String> = limits
-        .iter()
-        .filter_map(|limit| limit.sentence(need.workers as u64))
-        .collect();
-    if sentences.is_empty() {
-        Ok(())
-    } else {
-        Err(sentences)
-    }
+    let sentences: Vec<String> = limits.iter().filter_map(|limit| limit.sentence(need.workers as u64)).collect();
+    if sentences.is_empty() { Ok(()) } else { Err(sentences) }
 }
 
 /// One limit of the host beside what is needed of it: `needs == fixed + workers * (the share of a worker)`.
@@ -181,41 +151,22 @@ impl Limit {
     fn sentence(&self, workers: u64) -> Option<String> {
         let left = self.left.filter(|left| *left < self.needs)?;
         let share = (self.needs - self.fixed).checked_div(workers)?;
-        let affordable = left
-            .saturating_sub(self.fixed)
-            .checked_div(share)
-            .unwrap_or(0);
-        let Self {
-            limit,
-            raise,
-            unit,
-            needs,
-            fixed,
-            ..
-        } = self;
+        let affordable = left.saturating_sub(self.fixed).checked_div(share).unwrap_or(0);
+        let Self { limit, raise, unit, needs, fixed, .. } = self;
         let way_out = match affordable {
             0 => format!("one worker needs {}; raise {raise}", fixed + share),
             n => format!("lower workers to {n} in [server], or raise {raise}"),
         };
-        Some(format!(
-            "workers = {workers} needs {needs} {unit}, and {limit}: {way_out}"
-        ))
+        Some(format!("workers = {workers} needs {needs} {unit}, and {limit}: {way_out}"))
     }
 }
 
 /// `NAME is 4194 with 120 in use and 300 reserved`
 fn is(name: &str, limit: Option<u64>, taken: &[(u64, &str)]) -> String {
-    let taken: Vec<String> = taken
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, how)| format!("{count} {how}"))
-        .collect();
+    let taken: Vec<String> =
+        taken.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")).collect();
     let with = if taken.is_empty() { "" } else { " with " };
-    format!(
-        "{name} is {}{with}{}",
-        limit.unwrap_or_default(),
-        taken.join(" and ")
-    )
+    format!("{name} is {}{with}{}", limit.unwrap_or_default(), taken.join(" and "))
 }
 
 impl fmt::Display for Bill {
@@ -244,22 +195,10 @@ impl fmt::Display for Bill {
             Size(self.head_buffers)
         )?;
         writeln!(f, "parked heads  {}", Size(need.cells as u64))?;
-        writeln!(
-            f,
-            "descriptors   {} available, up to {} sessions",
-            self.descriptors, self.sessions_max
-        )?;
-        write!(
-            f,
-            "kernel        at most {} for threads",
-            Size(self.kernel_threads)
-        )?;
+        writeln!(f, "descriptors   {} available, up to {} sessions", self.descriptors, self.sessions_max)?;
+        write!(f, "kernel        at most {} for threads", Size(self.kernel_threads))?;
         match self.kernel_sockets {
-            Some(bytes) => write!(
-                f,
-                "\nkernel        at most {} for socket buffers",
-                Size(bytes)
-            ),
+            Some(bytes) => write!(f, "\nkernel        at most {} for socket buffers", Size(bytes)),
             None => Ok(()),
         }
     }

@@ -34,18 +34,14 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes of such a peer that are read and dropped.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How often clocks are looked at, while there is a reason to.
-const TICK: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The token of the listener; others are indices.
 const LISTENER: u64 = u64::MAX;
 
 /// IMF-fixdate (RFC 9110 section 5.6.7).
-const DATE: &[BorrowedFormatItem<'static>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
+const DATE: &[BorrowedFormatItem<'static>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// Starts `demo-NUMBER` on a free port of 127.0.0.1, on one thread of that name that lives as long as the process.
 pub fn start(
@@ -213,11 +209,7 @@ impl Origin {
     }
 
     fn watch_listener(&mut self, accepting: bool) -> io::Result<()> {
-        let flags = if accepting {
-            epoll::EventFlags::IN
-        } else {
-            epoll::EventFlags::empty()
-        };
+        let flags = if accepting { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let token = epoll::EventData::new_u64(LISTENER);
         epoll::modify(&self.epoll, &self.listener, token, flags)?;
         self.accepting = accepting;
@@ -244,13 +236,7 @@ struct Linger {
 
 impl Connection {
     fn new(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            talk: Talk::new(),
-            wants: epoll::EventFlags::IN,
-            ended: false,
-            linger: None,
-        }
+        Self { socket, talk: Talk::new(), wants: epoll::EventFlags::IN, ended: false, linger: None }
     }
 
     /// Writes, answers and reads (once: the others wait) until nothing of it goes on. What to wait for; `None` is the end.
@@ -300,10 +286,7 @@ impl Connection {
         let linger = self.linger.get_or_insert_with(|| {
             // It fails when the peer has gone: then the next read says so.
             let _gone = rustix::net::shutdown(socket, Shutdown::Write);
-            Linger {
-                until: Instant::now() + LINGER,
-                bytes_left: LINGER_BYTES_MAX,
-            }
+            Linger { until: Instant::now() + LINGER, bytes_left: LINGER_BYTES_MAX }
         });
         loop {
             match rustix::net::recv(socket, &mut *scratch, RecvFlags::DONTWAIT) {

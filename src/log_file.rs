@@ -73,9 +73,7 @@ impl Escaped {
     /// Built at Trace: a logger's own level cannot be changed later, `log::set_max_level` can.
     fn over(sink: Sink) -> Self {
         let lines = LineWriter::with_capacity(LINE_BYTES_MAX, sink);
-        Self {
-            inner: WriteLogger::new(LevelFilter::Trace, config(), lines),
-        }
+        Self { inner: WriteLogger::new(LevelFilter::Trace, config(), lines) }
     }
 }
 
@@ -93,12 +91,7 @@ impl Log for Escaped {
             None => Cow::Owned(record.args().to_string()),
         };
         let message = escape(&message);
-        self.inner.log(
-            &Record::builder()
-                .metadata(record.metadata().clone())
-                .args(format_args!("{message}"))
-                .build(),
-        );
+        self.inner.log(&Record::builder().metadata(record.metadata().clone()).args(format_args!("{message}")).build());
     }
 
     fn flush(&self) {
@@ -156,10 +149,7 @@ impl Sink {
             LogFile::Stderr => (None, None),
             LogFile::Path(path) => (Some(path.clone()), Some(Arc::new(append_to(path)?))),
         };
-        Ok(Self {
-            path,
-            file: Arc::new(Mutex::new(file)),
-        })
+        Ok(Self { path, file: Arc::new(Mutex::new(file)) })
     }
 
     fn reopen(&self) -> io::Result<()> {
@@ -218,13 +208,9 @@ mod tests {
 
     fn write_line(logger: &Escaped, level: Level, message: &str) {
         // Past `enabled`: other tests of this process set the level.
-        logger.inner.log(
-            &Record::builder()
-                .level(level)
-                .target("l7r")
-                .args(format_args!("{}", escape(message)))
-                .build(),
-        );
+        logger
+            .inner
+            .log(&Record::builder().level(level).target("l7r").args(format_args!("{}", escape(message))).build());
     }
 
     fn read(path: &Path) -> String {
@@ -263,10 +249,7 @@ mod tests {
             panic!("not two lines: {text:?}");
         };
         let (time, rest) = info.split_at(24);
-        let form: String = time
-            .chars()
-            .map(|c| if c.is_ascii_digit() { '0' } else { c })
-            .collect();
+        let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         assert_eq!(form, "0000-00-00T00:00:00.000Z");
         assert_eq!(rest, " [INFO ] ready");
         assert!(debug.ends_with(" [DEBUG] l7r: details"), "{debug}");
@@ -290,11 +273,7 @@ mod tests {
         std::fs::remove_file(&path).expect("the file is ours");
         std::fs::create_dir(&path).expect("something that is no file");
         assert!(handle.reopen().is_err());
-        write_line(
-            &logger,
-            Level::Info,
-            "four, lost with the file and nothing else",
-        );
+        write_line(&logger, Level::Info, "four, lost with the file and nothing else");
     }
 
     #[test]
@@ -302,10 +281,7 @@ mod tests {
         // One write, one datagram.
         let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
         let file = File::from(OwnedFd::from(ours));
-        let logger = Escaped::over(Sink {
-            path: None,
-            file: Arc::new(Mutex::new(Some(Arc::new(file)))),
-        });
+        let logger = Escaped::over(Sink { path: None, file: Arc::new(Mutex::new(Some(Arc::new(file)))) });
         let mut buffer = vec![0; 4 * LINE_BYTES_MAX];
         for message in ["short".to_owned(), "\r\n".repeat(MESSAGE_BYTES_MAX)] {
             write_line(&logger, Level::Trace, &message);

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use layer7router::config::model::{
-    AccessFormat, AccessTarget, Action, BackendAddress, HostPattern, ListenAddress, LogFile,
-    PathPattern, Scheduling,
+    AccessFormat, AccessTarget, Action, BackendAddress, HostPattern, ListenAddress, LogFile, PathPattern, Scheduling,
 };
 use layer7router::config::schema::{KEYS, SectionKind};
 use layer7router::config::{Loaded, Origin, Reports, from_flags, load, parse_str};
@@ -18,8 +17,7 @@ use layer7router::config::{Loaded, Origin, Reports, from_flags, load, parse_str}
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config");
 const SHIPPED: &str = include_str!("../config.ini");
 /// The smallest useful file.
-const FOUR_LINES: &str =
-    "[listen:http]\naddress = :8080\npool = app\n[pool:app]\nbackend = 127.0.0.1:3000\n";
+const FOUR_LINES: &str = "[listen:http]\naddress = :8080\npool = app\n[pool:app]\nbackend = 127.0.0.1:3000\n";
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -41,18 +39,12 @@ fn good(text: &str) -> Loaded {
 }
 
 fn summaries(result: Result<Loaded, Reports>) -> Vec<String> {
-    result
-        .err()
-        .map(|reports| reports.iter().collect())
-        .unwrap_or_default()
+    result.err().map(|reports| reports.iter().collect()).unwrap_or_default()
 }
 
 fn ini_files(directory: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(Path::new(DIRECTORY).join(directory))
-        .expect("the directory is in the tree");
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("it can be listed").path())
-        .collect();
+    let entries = std::fs::read_dir(Path::new(DIRECTORY).join(directory)).expect("the directory is in the tree");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "ini"));
     paths.sort();
     assert!(!paths.is_empty());
@@ -64,8 +56,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("layer7router-config-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("layer7router-config-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("a scratch directory");
         Self(path)
@@ -81,10 +72,7 @@ impl Scratch {
     /// Summaries with this directory taken out of them.
     fn summaries(&self, path: &Path) -> Vec<String> {
         let prefix = format!("{}/", self.0.display());
-        summaries(load(path, &environment))
-            .into_iter()
-            .map(|line| line.replace(&prefix, ""))
-            .collect()
+        summaries(load(path, &environment)).into_iter().map(|line| line.replace(&prefix, "")).collect()
     }
 }
 
@@ -107,22 +95,13 @@ fn valid_files_load() {
 fn invalid_files_say_what_their_first_lines_say() {
     let mut wrong = String::new();
     for path in ini_files("invalid") {
-        let text =
-            String::from_utf8_lossy(&std::fs::read(&path).expect("it is in the tree")).into_owned();
-        let expected: Vec<&str> = text
-            .lines()
-            .map_while(|line| line.strip_prefix("# "))
-            .collect();
+        let text = String::from_utf8_lossy(&std::fs::read(&path).expect("it is in the tree")).into_owned();
+        let expected: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("# ")).collect();
         let prefix = format!("{DIRECTORY}/invalid/");
-        let said: Vec<_> = summaries(load(&path, &environment))
-            .iter()
-            .map(|line| line.replace(&prefix, ""))
-            .collect();
+        let said: Vec<_> = summaries(load(&path, &environment)).iter().map(|line| line.replace(&prefix, "")).collect();
         if said != expected {
             let name = path.strip_prefix(&prefix).unwrap_or(&path).display();
-            wrong.push_str(&format!(
-                "{name}\n  expected {expected:#?}\n  said {said:#?}\n"
-            ));
+            wrong.push_str(&format!("{name}\n  expected {expected:#?}\n  said {said:#?}\n"));
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -133,18 +112,11 @@ fn every_report_is_shown_where_its_summary_says() {
     for path in ini_files("invalid") {
         let reports = load(&path, &environment).expect_err("it is invalid");
         let picture = reports.to_string();
-        assert_eq!(
-            picture.matches("error: ").count(),
-            reports.len(),
-            "{picture}"
-        );
+        assert_eq!(picture.matches("error: ").count(), reports.len(), "{picture}");
         for line in reports.iter() {
             let (place, _) = line.split_once(": ").expect("a summary has a place");
             let is_whole_file = place == path.display().to_string();
-            assert!(
-                picture.contains(&format!("--> {place}\n")) || is_whole_file,
-                "{place}\n{picture}"
-            );
+            assert!(picture.contains(&format!("--> {place}\n")) || is_whole_file, "{place}\n{picture}");
         }
     }
 }
@@ -186,44 +158,25 @@ fn the_shipped_file_is_the_demo() {
     let config = good(SHIPPED).config;
     let text = "127.0.0.1:8080".to_owned();
     let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 8080))];
-    assert_eq!(
-        config.listens[0].addresses,
-        [ListenAddress::Tcp { text, addresses }]
-    );
-    let [route] = config.routes.as_slice() else {
-        panic!("{:?}", config.routes)
-    };
+    assert_eq!(config.listens[0].addresses, [ListenAddress::Tcp { text, addresses }]);
+    let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert!(route.listens.is_empty() && route.hosts.is_empty() && route.paths.is_empty());
     assert_eq!(route.action, Action::Pool(0));
-    assert_eq!(
-        (
-            route.set_header[0].0.as_str(),
-            route.set_header[0].1.to_string()
-        ),
-        ("X-Route", "demo".to_owned())
-    );
-    let backends: Vec<_> = config.pools[0]
-        .backends
-        .iter()
-        .map(|backend| backend.address.to_string())
-        .collect();
+    assert_eq!((route.set_header[0].0.as_str(), route.set_header[0].1.to_string()), ("X-Route", "demo".to_owned()));
+    let backends: Vec<_> = config.pools[0].backends.iter().map(|backend| backend.address.to_string()).collect();
     assert_eq!(backends, ["demo-1", "demo-2"]);
 }
 
 #[test]
 fn the_shipped_file_shows_every_key_with_its_default_below_its_line() {
     for kind in SectionKind::ALL {
-        let section = SHIPPED
-            .split("\n[")
-            .find(|part| part.split([':', ']']).next() == Some(kind.word()));
+        let section = SHIPPED.split("\n[").find(|part| part.split([':', ']']).next() == Some(kind.word()));
         let section = section.unwrap_or_else(|| panic!("{} is not in config.ini", kind.title()));
         for key in kind.keys() {
             let mut above = "";
             let shown = section.lines().any(|line| {
                 let set = line.strip_prefix(';').unwrap_or(line);
-                let found = set
-                    .strip_prefix(key.name)
-                    .is_some_and(|rest| rest.starts_with(" = "))
+                let found = set.strip_prefix(key.name).is_some_and(|rest| rest.starts_with(" = "))
                     && above.strip_prefix("# ") == Some(key.doc)
                     && (line == set || set == format!("{} = {}", key.name, key.shown_value()));
                 above = line;
@@ -245,40 +198,21 @@ fn the_shipped_file_shows_every_key_with_its_default_below_its_line() {
 #[test]
 fn the_defaults_that_the_shipped_file_shows_are_the_defaults() {
     let is_default = |line: &&str| {
-        KEYS.iter().any(|key| {
-            key.default
-                .is_some_and(|default| *line == format!("{} = {default}", key.name))
-        })
+        KEYS.iter().any(|key| key.default.is_some_and(|default| *line == format!("{} = {default}", key.name)))
     };
-    let uncommented: Vec<&str> = SHIPPED
-        .lines()
-        .map(|line| line.strip_prefix(';').filter(is_default).unwrap_or(line))
-        .collect();
+    let uncommented: Vec<&str> =
+        SHIPPED.lines().map(|line| line.strip_prefix(';').filter(is_default).unwrap_or(line)).collect();
     let loaded = good(&uncommented.join("\n"));
     assert_eq!(loaded.config, good(SHIPPED).config);
-    assert!(
-        loaded
-            .settings
-            .iter()
-            .all(|setting| setting.origin != Origin::Default)
-    );
+    assert!(loaded.settings.iter().all(|setting| setting.origin != Origin::Default));
 }
 
 #[test]
 fn names_of_the_table_are_unique_within_a_section() {
     let mut seen = HashSet::new();
     for key in KEYS {
-        assert!(
-            seen.insert((key.section, key.name)),
-            "{} {}",
-            key.section.title(),
-            key.name
-        );
-        assert!(
-            key.default.is_some() == key.example.is_empty(),
-            "{}: a default or an example",
-            key.name
-        );
+        assert!(seen.insert((key.section, key.name)), "{} {}", key.section.title(), key.name);
+        assert!(key.default.is_some() == key.example.is_empty(), "{}: a default or an example", key.name);
     }
 }
 
@@ -286,14 +220,8 @@ fn names_of_the_table_are_unique_within_a_section() {
 fn defaults_are_those_of_the_issue() {
     let config = good(FOUR_LINES).config;
     let (server, timeouts, limits) = (&config.server, &config.timeouts, &config.limits);
-    assert_eq!(
-        (server.workers, server.queue, server.slice_size),
-        (256, 1024, 32 << 10)
-    );
-    assert_eq!(
-        (server.drain_timeout, server.scheduling),
-        (Duration::from_secs(30), Scheduling::Normal)
-    );
+    assert_eq!((server.workers, server.queue, server.slice_size), (256, 1024, 32 << 10));
+    assert_eq!((server.drain_timeout, server.scheduling), (Duration::from_secs(30), Scheduling::Normal));
     assert_eq!(server.pid_file, None);
     let seconds = [
         timeouts.header,
@@ -306,37 +234,15 @@ fn defaults_are_those_of_the_issue() {
         timeouts.queue,
         timeouts.backend_idle,
     ];
-    assert_eq!(
-        seconds.map(|timeout| timeout.as_millis()),
-        [10, 60, 30, 60, 3, 60, 3600, 5, 4].map(|s| s * 1000)
-    );
-    assert_eq!(
-        (limits.header_size, limits.uri_size, limits.header_count),
-        (32 << 10, 8 << 10, 100)
-    );
-    assert_eq!(
-        (
-            limits.body_size,
-            limits.connections_per_ip,
-            limits.requests_per_connection
-        ),
-        (None, None, None)
-    );
+    assert_eq!(seconds.map(|timeout| timeout.as_millis()), [10, 60, 30, 60, 3, 60, 3600, 5, 4].map(|s| s * 1000));
+    assert_eq!((limits.header_size, limits.uri_size, limits.header_count), (32 << 10, 8 << 10, 100));
+    assert_eq!((limits.body_size, limits.connections_per_ip, limits.requests_per_connection), (None, None, None));
     assert_eq!(limits.parked_heads, 16 << 20);
-    assert_eq!(
-        (config.log.level, &config.log.file),
-        (log::LevelFilter::Info, &LogFile::Stderr)
-    );
-    assert_eq!(
-        (&config.log.access, config.log.format),
-        (&AccessTarget::Off, AccessFormat::Combined)
-    );
+    assert_eq!((config.log.level, &config.log.file), (log::LevelFilter::Info, &LogFile::Stderr));
+    assert_eq!((&config.log.access, config.log.format), (&AccessTarget::Off, AccessFormat::Combined));
     let (listen, pool) = (&config.listens[0], &config.pools[0]);
     assert_eq!(listen.addresses, [ListenAddress::AnyTcp(8080)]);
-    assert_eq!(
-        (listen.backlog, listen.socket_mode, listen.pool),
-        (4096, 0o660, Some(0))
-    );
+    assert_eq!((listen.backlog, listen.socket_mode, listen.pool), (4096, 0o660, Some(0)));
     assert_eq!((pool.keepalive, pool.backends[0].weight), (256, 1));
     assert!(config.routes.is_empty());
 }
@@ -344,47 +250,24 @@ fn defaults_are_those_of_the_issue() {
 #[test]
 fn every_key_means_what_it_says() {
     let path = Path::new(DIRECTORY).join("valid/everything.ini");
-    let config = load(&path, &environment)
-        .unwrap_or_else(|reports| panic!("{reports}"))
-        .config;
+    let config = load(&path, &environment).unwrap_or_else(|reports| panic!("{reports}")).config;
     assert_eq!(config.server.scheduling, Scheduling::Batch);
-    assert_eq!(
-        config.server.pid_file.as_deref(),
-        Some(Path::new("run/router.pid"))
-    );
+    assert_eq!(config.server.pid_file.as_deref(), Some(Path::new("run/router.pid")));
     assert_eq!(config.limits.body_size, Some(2 << 30));
     assert_eq!(config.limits.connections_per_ip, Some(10));
     assert_eq!(config.log.file, LogFile::Path("./router.log".into()));
-    assert_eq!(
-        config.log.access,
-        AccessTarget::Path("/var/log/access".into())
-    );
+    assert_eq!(config.log.access, AccessTarget::Path("/var/log/access".into()));
     assert_eq!(config.log.format, AccessFormat::Json);
 
     let http = &config.listens[0];
     let addresses: Vec<_> = http.addresses.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        addresses,
-        ["127.0.0.1:8081", "[::1]:8081", "unix:/run/router.sock"]
-    );
-    let networks: Vec<_> = http
-        .trusted
-        .networks
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(
-        (networks.as_slice(), http.trusted.unix),
-        (&["127.0.0.0/8".to_owned(), "::1/128".to_owned()][..], true)
-    );
+    assert_eq!(addresses, ["127.0.0.1:8081", "[::1]:8081", "unix:/run/router.sock"]);
+    let networks: Vec<_> = http.trusted.networks.iter().map(ToString::to_string).collect();
+    assert_eq!((networks.as_slice(), http.trusted.unix), (&["127.0.0.0/8".to_owned(), "::1/128".to_owned()][..], true));
     assert_eq!((http.backlog, http.socket_mode), (1, 0o600));
 
     // Included sections come first: the include is at the top.
-    let names: Vec<_> = config
-        .routes
-        .iter()
-        .map(|route| route.name.as_str())
-        .collect();
+    let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
     assert_eq!(names, ["from_b", "api", "moved", "teapot"]);
     let names: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
     assert_eq!(names, ["from_a", "from_c", "app"]);
@@ -393,64 +276,23 @@ fn every_key_means_what_it_says() {
     let api = &config.routes[1];
     assert_eq!(api.listens, [0, 1]);
     let exact = HostPattern::Exact("api.example.com".to_owned());
-    assert_eq!(
-        api.hosts,
-        [exact, HostPattern::Suffix(".api.example.com".to_owned())]
-    );
-    assert_eq!(
-        api.paths,
-        [
-            PathPattern::Prefix("/v1".to_owned()),
-            PathPattern::Exact("/v1".to_owned())
-        ]
-    );
+    assert_eq!(api.hosts, [exact, HostPattern::Suffix(".api.example.com".to_owned())]);
+    assert_eq!(api.paths, [PathPattern::Prefix("/v1".to_owned()), PathPattern::Exact("/v1".to_owned())]);
     assert_eq!(api.methods, ["GET", "PURGE"]);
-    let headers: Vec<_> = api
-        .headers
-        .iter()
-        .map(|header| (header.name.as_str(), header.value.as_deref()))
-        .collect();
+    let headers: Vec<_> = api.headers.iter().map(|header| (header.name.as_str(), header.value.as_deref())).collect();
     assert_eq!(headers, [("X-Beta", None), ("X-Mode", Some("a # b"))]);
-    let set: Vec<_> = api
-        .set_header
-        .iter()
-        .map(|(name, value)| format!("{name}|{value}"))
-        .collect();
-    assert_eq!(
-        set,
-        ["Host|backend.local", "X-Client|{client_ip} ${{literal}}"]
-    );
-    let literal = (
-        "X-Frame-Options".to_owned(),
-        "DENY {not a placeholder}".to_owned(),
-    );
+    let set: Vec<_> = api.set_header.iter().map(|(name, value)| format!("{name}|{value}")).collect();
+    assert_eq!(set, ["Host|backend.local", "X-Client|{client_ip} ${{literal}}"]);
+    let literal = ("X-Frame-Options".to_owned(), "DENY {not a placeholder}".to_owned());
     assert_eq!(api.set_response_header, [literal]);
-    assert_eq!(
-        (api.strip_prefix.as_deref(), api.timeout),
-        (Some("/v1"), Some(Duration::from_secs(300)))
-    );
+    assert_eq!((api.strip_prefix.as_deref(), api.timeout), (Some("/v1"), Some(Duration::from_secs(300))));
     assert_eq!(api.action, Action::Pool(2));
-    assert!(matches!(
-        config.routes[2].action,
-        Action::Redirect { code: 308, .. }
-    ));
-    let Action::Respond { code, text } = &config.routes[3].action else {
-        panic!("{:?}", config.routes[3])
-    };
-    assert_eq!(
-        (*code, text.to_string()),
-        (418, "a \"teapot\"; # no coffee".to_owned())
-    );
+    assert!(matches!(config.routes[2].action, Action::Redirect { code: 308, .. }));
+    let Action::Respond { code, text } = &config.routes[3].action else { panic!("{:?}", config.routes[3]) };
+    assert_eq!((*code, text.to_string()), (418, "a \"teapot\"; # no coffee".to_owned()));
 
-    let app: Vec<_> = config.pools[2]
-        .backends
-        .iter()
-        .map(|b| (b.address.to_string(), b.weight))
-        .collect();
-    let app: Vec<_> = app
-        .iter()
-        .map(|(address, weight)| (address.as_str(), *weight))
-        .collect();
+    let app: Vec<_> = config.pools[2].backends.iter().map(|b| (b.address.to_string(), b.weight)).collect();
+    let app: Vec<_> = app.iter().map(|(address, weight)| (address.as_str(), *weight)).collect();
     // `demo` is counted over all files, in order.
     let expected = [
         ("127.0.0.1:3000", 1),
@@ -465,19 +307,12 @@ fn every_key_means_what_it_says() {
 
 #[test]
 fn effective_values_say_where_they_come_from() {
-    let loaded =
-        good("[listen:http]\naddress = :${PORT}\naddress = :9\n[timeouts]\nidle = 3s\n[server]\n");
-    let shown: Vec<_> = loaded
-        .settings
-        .iter()
-        .map(|s| format!("{} {}={} {}", s.section, s.key, s.value, s.origin))
-        .collect();
+    let loaded = good("[listen:http]\naddress = :${PORT}\naddress = :9\n[timeouts]\nidle = 3s\n[server]\n");
+    let shown: Vec<_> =
+        loaded.settings.iter().map(|s| format!("{} {}={} {}", s.section, s.key, s.value, s.origin)).collect();
     assert_eq!(shown[0], "server workers=256 default");
     assert!(shown.contains(&"timeouts idle=3s config.ini:5".to_owned()));
-    let listen = shown
-        .iter()
-        .position(|line| line == "listen:http address=:8081 config.ini:2")
-        .expect("it is there");
+    let listen = shown.iter().position(|line| line == "listen:http address=:8081 config.ini:2").expect("it is there");
     assert_eq!(shown[listen + 1], "listen:http address=:9 config.ini:3");
     assert_eq!(shown[listen + 2], "listen:http backlog=4096 default");
     assert_eq!(loaded.path, Path::new("config.ini"));
@@ -485,38 +320,15 @@ fn effective_values_say_where_they_come_from() {
 
 #[test]
 fn flags_do_what_the_four_lines_do() {
-    let strings = |values: &[&str]| {
-        values
-            .iter()
-            .map(|value| (*value).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let loaded = from_flags(&strings(&[":8080"]), &strings(&["127.0.0.1:3000"]))
-        .unwrap_or_else(|r| panic!("{r}"));
+    let strings = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+    let loaded = from_flags(&strings(&[":8080"]), &strings(&["127.0.0.1:3000"])).unwrap_or_else(|r| panic!("{r}"));
     assert_eq!(loaded.config, good(FOUR_LINES).config);
-    let backend = loaded
-        .settings
-        .iter()
-        .find(|setting| setting.key == "backend")
-        .expect("it was given");
-    assert_eq!(
-        (
-            backend.section.as_str(),
-            backend.origin.to_string().as_str()
-        ),
-        ("pool:app", "command line")
-    );
-    let many = from_flags(
-        &strings(&[":1", "unix:/x"]),
-        &strings(&["demo", "app:80 weight=3"]),
-    );
+    let backend = loaded.settings.iter().find(|setting| setting.key == "backend").expect("it was given");
+    assert_eq!((backend.section.as_str(), backend.origin.to_string().as_str()), ("pool:app", "command line"));
+    let many = from_flags(&strings(&[":1", "unix:/x"]), &strings(&["demo", "app:80 weight=3"]));
     assert!(many.is_ok_and(|loaded| loaded.config.pools[0].backends.len() == 2));
 
-    let wrong = from_flags(
-        &strings(&[":8080", ":8080", "::1"]),
-        &strings(&["3000", "a\nb:1"]),
-    )
-    .expect_err("wrong");
+    let wrong = from_flags(&strings(&[":8080", ":8080", "::1"]), &strings(&["3000", "a\nb:1"])).expect_err("wrong");
     assert_eq!(
         wrong.iter().collect::<Vec<_>>(),
         [
@@ -539,31 +351,19 @@ fn flags_do_what_the_four_lines_do() {
 #[test]
 fn what_is_not_a_text_file_is_refused() {
     let scratch = Scratch::new("files");
-    assert_eq!(
-        scratch.summaries(&scratch.0.join("x.ini")),
-        ["x.ini: there is no such file"]
-    );
+    assert_eq!(scratch.summaries(&scratch.0.join("x.ini")), ["x.ini: there is no such file"]);
     let directory = scratch.write("d.ini/x", "");
     let directory = directory.parent().expect("it has one");
     assert_eq!(scratch.summaries(directory), ["d.ini: is a directory"]);
-    assert_eq!(
-        summaries(load(Path::new("/dev/null"), &environment)),
-        ["/dev/null: is not a regular file"]
-    );
+    assert_eq!(summaries(load(Path::new("/dev/null"), &environment)), ["/dev/null: is not a regular file"]);
 
-    let just_right = format!(
-        "{FOUR_LINES}#{}",
-        "x".repeat((1 << 20) - FOUR_LINES.len() - 1)
-    );
+    let just_right = format!("{FOUR_LINES}#{}", "x".repeat((1 << 20) - FOUR_LINES.len() - 1));
     let path = scratch.write("big.ini", &just_right);
     assert!(load(&path, &environment).is_ok());
     scratch.write("big.ini", just_right + "x");
     assert_eq!(scratch.summaries(&path), ["big.ini: is over 1 MB"]);
 
-    let utf16: Vec<u8> = "\u{feff}[server]"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf16: Vec<u8> = "\u{feff}[server]".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(
         scratch.summaries(&scratch.write("utf16.ini", utf16)),
         ["utf16.ini:1:1: the file is UTF-16; save it as UTF-8"]
@@ -583,59 +383,30 @@ fn includes_are_sorted_and_each_is_read_once() {
     let scratch = Scratch::new("include");
     let pool = |name: &str| format!("[pool:{name}]\nbackend = demo\n");
     scratch.write("conf.d/b.ini", pool("b"));
-    scratch.write(
-        "conf.d/a.ini",
-        format!("include = ../main.ini\ninclude = b.ini\n{}", pool("a")),
-    );
+    scratch.write("conf.d/a.ini", format!("include = ../main.ini\ninclude = b.ini\n{}", pool("a")));
     scratch.write("conf.d/.hidden.ini", "nonsense");
     scratch.write("conf.d/c.ini~", "nonsense");
-    let main = scratch.write(
-        "main.ini",
-        format!("include = conf.d/*.ini\ninclude = conf.d/a.ini\n{FOUR_LINES}"),
-    );
+    let main = scratch.write("main.ini", format!("include = conf.d/*.ini\ninclude = conf.d/a.ini\n{FOUR_LINES}"));
     let loaded = load(&main, &environment).unwrap_or_else(|reports| panic!("{reports}"));
-    let names: Vec<_> = loaded
-        .config
-        .pools
-        .iter()
-        .map(|pool| pool.name.as_str())
-        .collect();
+    let names: Vec<_> = loaded.config.pools.iter().map(|pool| pool.name.as_str()).collect();
     assert_eq!(names, ["b", "a", "app"]);
-    let origin = loaded
-        .settings
-        .iter()
-        .find(|setting| setting.section == "pool:a")
-        .expect("it is there");
-    assert!(
-        origin.origin.to_string().ends_with("conf.d/a.ini:4"),
-        "{}",
-        origin.origin
-    );
+    let origin = loaded.settings.iter().find(|setting| setting.section == "pool:a").expect("it is there");
+    assert!(origin.origin.to_string().ends_with("conf.d/a.ini:4"), "{}", origin.origin);
 
     for number in 0..260 {
         scratch.write(&format!("many/{number:03}.ini"), "");
     }
     let many = scratch.write("many.ini", format!("include = many/*\n{FOUR_LINES}"));
-    assert_eq!(
-        scratch.summaries(&many),
-        ["many.ini:1:11: more than 256 files match"]
-    );
-    let many = scratch.write(
-        "many.ini",
-        format!("include = many/0*\ninclude = many/1*\ninclude = many/2*\n{FOUR_LINES}"),
-    );
+    assert_eq!(scratch.summaries(&many), ["many.ini:1:11: more than 256 files match"]);
+    let many =
+        scratch.write("many.ini", format!("include = many/0*\ninclude = many/1*\ninclude = many/2*\n{FOUR_LINES}"));
     let said = scratch.summaries(&many);
-    assert_eq!(
-        said[0],
-        "many.ini:3:11: many/255.ini: is one file too many: 256 at most"
-    );
+    assert_eq!(said[0], "many.ini:3:11: many/255.ini: is one file too many: 256 at most");
 }
 
 #[test]
 fn a_text_touches_neither_files_nor_the_network() {
-    let said = summaries(parse(
-        "include = *.ini\n[listen:http]\naddress = somewhere.example:80\n",
-    ));
+    let said = summaries(parse("include = *.ini\n[listen:http]\naddress = somewhere.example:80\n"));
     assert_eq!(
         said,
         [
@@ -716,12 +487,8 @@ const PIECES: &[&str] = &[
 #[test]
 fn no_text_is_a_panic() {
     let mut random = Random(0x1b87_3593_cc9e_2d51);
-    let read = |directory| {
-        ini_files(directory)
-            .iter()
-            .map(|path| std::fs::read(path).expect("it is in the tree"))
-            .collect()
-    };
+    let read =
+        |directory| ini_files(directory).iter().map(|path| std::fs::read(path).expect("it is in the tree")).collect();
     let mut good: Vec<Vec<u8>> = read("valid");
     good.push(SHIPPED.as_bytes().to_vec());
     let bad: Vec<Vec<u8>> = read("invalid");
@@ -748,16 +515,11 @@ fn no_text_is_a_panic() {
                 assert!(!picture.contains(['\0', '\r']), "{picture:?}");
                 for line in reports.iter().filter(|_| round % 2 == 1) {
                     let (place, _) = line.split_once(": ").expect("a summary has a place");
-                    let is_pictured = picture.contains(&format!("--> {place}\n"))
-                        || picture.contains(&format!("error: {place}"));
+                    let is_pictured =
+                        picture.contains(&format!("--> {place}\n")) || picture.contains(&format!("error: {place}"));
                     assert!(is_pictured, "{place}\n{picture}");
                 }
-                assert!(
-                    reports
-                        .iter()
-                        .all(|line| !line.contains(['\n', '\0', '\x1b'])),
-                    "{picture}"
-                );
+                assert!(reports.iter().all(|line| !line.contains(['\n', '\0', '\x1b'])), "{picture}");
             }
         }
     }

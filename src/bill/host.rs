@@ -40,9 +40,7 @@ impl Host {
         Self {
             nofile: raise_nofile(),
             // For root the kernel does not ask.
-            nproc: (!getuid().is_root())
-                .then(|| getrlimit(Resource::Nproc).current)
-                .flatten(),
+            nproc: (!getuid().is_root()).then(|| getrlimit(Resource::Nproc).current).flatten(),
             threads_max: number("/proc/sys/kernel/threads-max"),
             pid_max: number("/proc/sys/kernel/pid_max"),
             tasks: read(Path::new("/proc/loadavg")).and_then(|text| tasks(&text)),
@@ -51,8 +49,7 @@ impl Host {
             socket_buffers_max: buffers("/proc/sys/net/ipv4/tcp_rmem")
                 .zip(buffers("/proc/sys/net/ipv4/tcp_wmem"))
                 .map(|(receive, send)| receive.saturating_add(send)),
-            tcp_memory_max: buffers("/proc/sys/net/ipv4/tcp_mem")
-                .map(|pages| pages.saturating_mul(page)),
+            tcp_memory_max: buffers("/proc/sys/net/ipv4/tcp_mem").map(|pages| pages.saturating_mul(page)),
         }
     }
 
@@ -70,9 +67,7 @@ impl Host {
     /// Threads that have their ids out of `pid_max`. More than it holds: then it is a pid namespace's own, and the threads are
     /// those of the whole host.
     pub(super) fn tasks_of_pid_max(&self) -> u64 {
-        self.tasks
-            .filter(|tasks| self.pid_max.is_some_and(|max| *tasks < max))
-            .unwrap_or(0)
+        self.tasks.filter(|tasks| self.pid_max.is_some_and(|max| *tasks < max)).unwrap_or(0)
     }
 }
 
@@ -80,13 +75,7 @@ impl Host {
 fn raise_nofile() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let _refused = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                ..limit
-            },
-        );
+        let _refused = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
@@ -113,18 +102,13 @@ pub(super) fn tasks(loadavg: &str) -> Option<u64> {
 fn cgroup_pids_left() -> Option<u64> {
     let cgroups = read(Path::new("/proc/self/cgroup"))?;
     let mounts = read(Path::new("/proc/self/mountinfo"))?;
-    cgroup_directories(&cgroups, &mounts)
-        .iter()
-        .filter_map(|directory| pids_left(directory))
-        .min()
+    cgroup_directories(&cgroups, &mounts).iter().filter_map(|directory| pids_left(directory)).min()
 }
 
 /// What one cgroup leaves; `max` is no number and no limit.
 pub(super) fn pids_left(directory: &Path) -> Option<u64> {
     let max: u64 = read(&directory.join("pids.max"))?.trim().parse().ok()?;
-    let current = read(&directory.join("pids.current"))
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0);
+    let current = read(&directory.join("pids.current")).and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     Some(max.saturating_sub(current))
 }
 
@@ -173,9 +157,5 @@ fn upward(path: &str, root: &str, point: &str) -> Vec<PathBuf> {
         .filter(|inside| !path.contains("/..") && inside.is_relative())
         .unwrap_or(Path::new(""));
     let whole = point.join(inside);
-    whole
-        .ancestors()
-        .take_while(|directory| directory.starts_with(point))
-        .map(Path::to_path_buf)
-        .collect()
+    whole.ancestors().take_while(|directory| directory.starts_with(point)).map(Path::to_path_buf).collect()
 }

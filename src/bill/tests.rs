@@ -28,9 +28,7 @@ const RICH: Host = Host {
 };
 
 fn sentences(need: &Need, host: &Host) -> Vec<String> {
-    check(&Bill::of(need, host), host, need)
-        .err()
-        .unwrap_or_default()
+    check(&Bill::of(need, host), host, need).err().unwrap_or_default()
 }
 
 #[test]
@@ -49,10 +47,7 @@ fn the_bill_adds_up() {
 fn sessions_are_at_least_one_a_worker_and_bounded() {
     let poor = Host { nofile: 64, ..RICH };
     assert_eq!(Bill::of(&NEED, &poor).sessions_max, 256);
-    let endless = Host {
-        nofile: u64::MAX,
-        ..RICH
-    };
+    let endless = Host { nofile: u64::MAX, ..RICH };
     assert_eq!(Bill::of(&NEED, &endless).sessions_max, 1 << 20);
 }
 
@@ -60,53 +55,31 @@ fn sessions_are_at_least_one_a_worker_and_bounded() {
 fn each_limit_names_both_numbers() {
     let cases = [
         (
-            Host {
-                nofile: 256,
-                ..RICH
-            },
+            Host { nofile: 256, ..RICH },
             "workers = 256 needs 578 descriptors, and RLIMIT_NOFILE is 256: lower workers to 95 in [server], or raise it (ulimit -n, or LimitNOFILE of the systemd unit)",
         ),
         (
-            Host {
-                threads_max: Some(500),
-                tasks: Some(100),
-                ..RICH
-            },
+            Host { threads_max: Some(500), tasks: Some(100), ..RICH },
             "workers = 256 needs 520 threads, and kernel.threads-max is 500 with 100 in use: lower workers to 196 in [server], or raise kernel.threads-max",
         ),
         (
-            Host {
-                pid_max: Some(800),
-                ..RICH
-            },
+            Host { pid_max: Some(800), ..RICH },
             "workers = 256 needs 520 threads, and kernel.pid_max is 800 with 300 reserved: lower workers to 246 in [server], or raise kernel.pid_max",
         ),
         (
-            Host {
-                max_map_count: Some(2000),
-                ..RICH
-            },
+            Host { max_map_count: Some(2000), ..RICH },
             "workers = 256 needs 2180 mappings, and vm.max_map_count is 2000: lower workers to 233 in [server], or raise vm.max_map_count",
         ),
         (
-            Host {
-                nproc: Some(100),
-                ..RICH
-            },
+            Host { nproc: Some(100), ..RICH },
             "workers = 256 needs 520 threads, and RLIMIT_NPROC of this user is 100: lower workers to 46 in [server], or raise it (ulimit -u, or LimitNPROC of the systemd unit)",
         ),
         (
-            Host {
-                cgroup_pids_left: Some(12),
-                ..RICH
-            },
+            Host { cgroup_pids_left: Some(12), ..RICH },
             "workers = 256 needs 520 threads, and pids.max of its cgroup leaves 12: lower workers to 2 in [server], or raise pids.max (TasksMax of the systemd unit, --pids-limit of the container)",
         ),
         (
-            Host {
-                cgroup_pids_left: Some(9),
-                ..RICH
-            },
+            Host { cgroup_pids_left: Some(9), ..RICH },
             "workers = 256 needs 520 threads, and pids.max of its cgroup leaves 9: one worker needs 10; raise pids.max (TasksMax of the systemd unit, --pids-limit of the container)",
         ),
     ];
@@ -118,32 +91,12 @@ fn each_limit_names_both_numbers() {
 #[test]
 fn the_number_that_is_named_is_enough_and_one_more_is_not() {
     let hosts = [
-        Host {
-            nofile: 301,
-            ..RICH
-        },
-        Host {
-            threads_max: Some(301),
-            tasks: Some(7),
-            ..RICH
-        },
-        Host {
-            pid_max: Some(701),
-            tasks: Some(7),
-            ..RICH
-        },
-        Host {
-            max_map_count: Some(1301),
-            ..RICH
-        },
-        Host {
-            nproc: Some(301),
-            ..RICH
-        },
-        Host {
-            cgroup_pids_left: Some(301),
-            ..RICH
-        },
+        Host { nofile: 301, ..RICH },
+        Host { threads_max: Some(301), tasks: Some(7), ..RICH },
+        Host { pid_max: Some(701), tasks: Some(7), ..RICH },
+        Host { max_map_count: Some(1301), ..RICH },
+        Host { nproc: Some(301), ..RICH },
+        Host { cgroup_pids_left: Some(301), ..RICH },
     ];
     for host in hosts {
         let said = sentences(&NEED, &host);
@@ -153,16 +106,9 @@ fn the_number_that_is_named_is_enough_and_one_more_is_not() {
         let (_, rest) = sentence.split_once("lower workers to ").expect("a way out");
         let (number, _) = rest.split_once(' ').expect("a number");
         let workers = number.parse().expect("a number");
-        assert!(
-            sentences(&Need { workers, ..NEED }, &host).is_empty(),
-            "{sentence}"
-        );
+        assert!(sentences(&Need { workers, ..NEED }, &host).is_empty(), "{sentence}");
         let workers = workers + 1;
-        assert_eq!(
-            sentences(&Need { workers, ..NEED }, &host).len(),
-            1,
-            "{sentence}"
-        );
+        assert_eq!(sentences(&Need { workers, ..NEED }, &host).len(), 1, "{sentence}");
     }
 }
 
@@ -183,21 +129,13 @@ fn all_limits_are_told_at_once() {
 
 #[test]
 fn a_namespace_with_its_own_pid_max_does_not_pay_for_the_whole_host() {
-    let host = Host {
-        pid_max: Some(1024),
-        tasks: Some(5000),
-        ..RICH
-    };
+    let host = Host { pid_max: Some(1024), tasks: Some(5000), ..RICH };
     assert_eq!(sentences(&NEED, &host), [""; 0]);
 }
 
 #[test]
 fn it_prints_aligned_lines() {
-    let host = Host {
-        socket_buffers_max: Some(6 << 20),
-        tcp_memory_max: Some(1536 << 20),
-        ..RICH
-    };
+    let host = Host { socket_buffers_max: Some(6 << 20), tcp_memory_max: Some(1536 << 20), ..RICH };
     assert_eq!(
         Bill::of(&NEED, &host).to_string(),
         "\
@@ -209,17 +147,8 @@ descriptors   20000 available, up to 19422 sessions
 kernel        at most 12.2 MiB for threads
 kernel        at most 1.5 GiB for socket buffers"
     );
-    assert!(
-        !Bill::of(&NEED, &RICH)
-            .to_string()
-            .contains("socket buffers")
-    );
-    for (bytes, text) in [
-        (1000, "1000 bytes"),
-        (1025, "1.1 KiB"),
-        (2047, "2 KiB"),
-        (2048, "2 KiB"),
-    ] {
+    assert!(!Bill::of(&NEED, &RICH).to_string().contains("socket buffers"));
+    for (bytes, text) in [(1000, "1000 bytes"), (1025, "1.1 KiB"), (2047, "2 KiB"), (2048, "2 KiB")] {
         assert_eq!(Size(bytes).to_string(), text);
     }
 }
@@ -230,24 +159,14 @@ fn cgroups_are_found_up_to_the_mount_point() {
     let v2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
     assert_eq!(
         cgroup_directories("0::/system.slice/l7r.service\n", v2),
-        paths(&[
-            "/sys/fs/cgroup/system.slice/l7r.service",
-            "/sys/fs/cgroup/system.slice",
-            "/sys/fs/cgroup",
-        ])
+        paths(&["/sys/fs/cgroup/system.slice/l7r.service", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup",])
     );
     let v1 = "39 31 0:36 /docker/abc /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
               40 31 0:37 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
     let cgroups = "8:pids:/docker/abc/x\n4:memory:/docker/abc\n0::/\n";
-    assert_eq!(
-        cgroup_directories(cgroups, v1),
-        paths(&["/sys/fs/cgroup/pids/x", "/sys/fs/cgroup/pids"])
-    );
+    assert_eq!(cgroup_directories(cgroups, v1), paths(&["/sys/fs/cgroup/pids/x", "/sys/fs/cgroup/pids"]));
     // Outside of what is mounted: the top of what is seen still counts.
-    assert_eq!(
-        cgroup_directories("0::/../../x\n", v2),
-        paths(&["/sys/fs/cgroup"])
-    );
+    assert_eq!(cgroup_directories("0::/../../x\n", v2), paths(&["/sys/fs/cgroup"]));
     for junk in ["", "0", "0:", "::::", "a - b", "1 2 3 - cgroup2"] {
         assert_eq!(cgroup_directories(junk, junk), paths(&[]));
     }

@@ -34,50 +34,33 @@ pub fn resolve_nothing(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
             SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port),
             SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
         ]),
-        _ => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "names are not looked up here",
-        )),
+        _ => Err(io::Error::new(io::ErrorKind::NotFound, "names are not looked up here")),
     }
 }
 
 /// `HOST:PORT`, `:PORT` or `unix:PATH`.
 pub fn listen(text: &str, resolve: Resolver<'_>) -> Result<ListenAddress, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return unix(path)
-            .map(ListenAddress::Unix)
-            .map_err(|fault| fault.shifted("unix:".len()));
+        return unix(path).map(ListenAddress::Unix).map_err(|fault| fault.shifted("unix:".len()));
     }
     if let Some(port) = text.strip_prefix(':').filter(|port| !port.contains(':')) {
-        return self::port(port, 0)
-            .map(ListenAddress::AnyTcp)
-            .map_err(|fault| fault.shifted(1));
+        return self::port(port, 0).map(ListenAddress::AnyTcp).map_err(|fault| fault.shifted(1));
     }
     let (host, port) = host_port(text, 0)?;
     let addresses = match host.parse::<IpAddr>() {
         Ok(ip) => vec![SocketAddr::new(ip, port)],
         Err(_) => {
-            let mut addresses = resolve(host, port).map_err(|error| {
-                Fault::whole(
-                    text,
-                    format!("{} cannot be resolved: {error}", quoted(host)),
-                )
-            })?;
+            let mut addresses = resolve(host, port)
+                .map_err(|error| Fault::whole(text, format!("{} cannot be resolved: {error}", quoted(host))))?;
             addresses.sort_unstable();
             addresses.dedup();
             addresses
         }
     };
     if addresses.is_empty() {
-        return Err(Fault::whole(
-            text,
-            format!("{} has no address", quoted(host)),
-        ));
+        return Err(Fault::whole(text, format!("{} has no address", quoted(host))));
     }
-    Ok(ListenAddress::Tcp {
-        text: text.to_owned(),
-        addresses,
-    })
+    Ok(ListenAddress::Tcp { text: text.to_owned(), addresses })
 }
 
 /// `HOST:PORT`, `unix:PATH` or `demo`, then `weight=N`. The number of a demo backend is the caller's: it counts.
@@ -90,22 +73,15 @@ pub fn backend(text: &str, demo_number: usize) -> Result<Backend, Fault> {
         BackendAddress::Unix(unix(path).map_err(|fault| fault.shifted(at + "unix:".len()))?)
     } else {
         let (host, port) = host_port(first, 1).map_err(|fault| fault.shifted(at))?;
-        BackendAddress::Tcp {
-            host: host.to_owned(),
-            port,
-        }
+        BackendAddress::Tcp { host: host.to_owned(), port }
     };
     let mut weight = None;
     for (at, word) in words {
         let fault = |what: String| Fault::part(at..at + word.len(), what);
-        let Some((name, number)) = word
-            .split_once('=')
-            .filter(|(name, number)| !name.is_empty() && !number.is_empty())
+        let Some((name, number)) = word.split_once('=').filter(|(name, number)| !name.is_empty() && !number.is_empty())
         else {
-            return Err(
-                fault(format!("{} is not an option of a backend", quoted(word)))
-                    .help("write `weight=N`, without spaces".to_owned()),
-            );
+            return Err(fault(format!("{} is not an option of a backend", quoted(word)))
+                .help("write `weight=N`, without spaces".to_owned()));
         };
         if name != "weight" {
             let what = format!("unknown option {} of a backend", quoted(name));
@@ -117,10 +93,7 @@ pub fn backend(text: &str, demo_number: usize) -> Result<Backend, Fault> {
         let number = digits(number).filter(|weight| *weight <= WEIGHT_MAX);
         weight = Some(number.ok_or_else(|| fault(format!("`weight` is 0 to {WEIGHT_MAX}")))?);
     }
-    Ok(Backend {
-        address,
-        weight: weight.unwrap_or(1),
-    })
+    Ok(Backend { address, weight: weight.unwrap_or(1) })
 }
 
 /// One of `trusted_proxy`: `None` is `unix`.
@@ -143,10 +116,7 @@ fn unix(path: &str) -> Result<PathBuf, Fault> {
     match path.len() {
         0 => Err(Fault::whole(path, "`unix:` needs a path")),
         1..=UNIX_PATH_BYTES_MAX => Ok(PathBuf::from(path)),
-        _ => Err(Fault::whole(
-            path,
-            format!("a socket's path has at most {UNIX_PATH_BYTES_MAX} bytes"),
-        )),
+        _ => Err(Fault::whole(path, format!("a socket's path has at most {UNIX_PATH_BYTES_MAX} bytes"))),
     }
 }
 
@@ -162,94 +132,64 @@ fn host_port(text: &str, port_min: u16) -> Result<(&str, u16), Fault> {
             return Err(Fault::whole(text, "`[` without `]`"));
         };
         if ip.parse::<Ipv6Addr>().is_err() {
-            return Err(Fault::part(
-                1..1 + ip.len(),
-                format!("{} is not an IPv6 address", quoted(ip)),
-            ));
+            return Err(Fault::part(1..1 + ip.len(), format!("{} is not an IPv6 address", quoted(ip))));
         }
         let Some(digits) = after.strip_prefix(':') else {
             return Err(no_port(text));
         };
-        return port(digits, port_min)
-            .map(|port| (ip, port))
-            .map_err(|fault| fault.shifted(ip.len() + 3));
+        return port(digits, port_min).map(|port| (ip, port)).map_err(|fault| fault.shifted(ip.len() + 3));
     }
     if text.parse::<Ipv6Addr>().is_ok() || text.matches(':').count() > 1 {
-        return Err(Fault::whole(text, "an IPv6 address stands in brackets")
-            .help("write [::1]:8080".to_owned()));
+        return Err(Fault::whole(text, "an IPv6 address stands in brackets").help("write [::1]:8080".to_owned()));
     }
     let Some((host, digits)) = text.split_once(':') else {
         return Err(match self::digits::<u16>(text) {
-            Some(_) if port_min == 0 => {
-                no_port(text).help(format!("did you mean `:{text}` or `127.0.0.1:{text}`?"))
-            }
+            Some(_) if port_min == 0 => no_port(text).help(format!("did you mean `:{text}` or `127.0.0.1:{text}`?")),
             Some(_) => no_port(text).help(format!("did you mean `127.0.0.1:{text}`?")),
             None => no_port(text),
         });
     };
     host_name(host)?;
-    port(digits, port_min)
-        .map(|port| (host, port))
-        .map_err(|fault| fault.shifted(host.len() + 1))
+    port(digits, port_min).map(|port| (host, port)).map_err(|fault| fault.shifted(host.len() + 1))
 }
 
 fn no_port(text: &str) -> Fault {
-    Fault::whole(text, format!("{} has no port", quoted(text)))
-        .help("write HOST:PORT or unix:PATH".to_owned())
+    Fault::whole(text, format!("{} has no port", quoted(text))).help("write HOST:PORT or unix:PATH".to_owned())
 }
 
 fn port(text: &str, min: u16) -> Result<u16, Fault> {
     let what = format!("{} is not a port: {min} to 65535", quoted(text));
-    digits(text)
-        .filter(|port| *port >= min)
-        .ok_or_else(|| Fault::whole(text, what))
+    digits(text).filter(|port| *port >= min).ok_or_else(|| Fault::whole(text, what))
 }
 
 /// A name or an IPv4 address. What looks like an address is never asked of DNS.
 fn host_name(host: &str) -> Result<(), Fault> {
     if host.is_empty() {
-        return Err(
-            Fault::whole(host, "the host is missing").help("write 127.0.0.1:PORT".to_owned())
-        );
+        return Err(Fault::whole(host, "the host is missing").help("write 127.0.0.1:PORT".to_owned()));
     }
     if host == "*" {
-        return Err(Fault::whole(host, "`*` is not a host")
-            .help("every address is written `:PORT`".to_owned()));
+        return Err(Fault::whole(host, "`*` is not a host").help("every address is written `:PORT`".to_owned()));
     }
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.len() > HOST_BYTES_MAX || !name.split('.').all(label) {
-        return Err(Fault::whole(
-            host,
-            format!("{} is not a host: a name or an IP address", quoted(host)),
-        ));
+        return Err(Fault::whole(host, format!("{} is not a host: a name or an IP address", quoted(host))));
     }
-    let looks_numeric = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let looks_numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     if looks_numeric && host.parse::<Ipv4Addr>().is_err() {
-        return Err(Fault::whole(
-            host,
-            format!("{} is not an IPv4 address", quoted(host)),
-        ));
+        return Err(Fault::whole(host, format!("{} is not an IPv4 address", quoted(host))));
     }
     Ok(())
 }
 
 /// Digits only: `parse` alone would take `+80`.
 fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten()
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// Words and where they begin.
@@ -276,16 +216,7 @@ mod tests {
 
     #[test]
     fn listen_addresses() {
-        for good in [
-            ":0",
-            ":8080",
-            "127.0.0.1:80",
-            "[::1]:80",
-            "[::]:80",
-            "localhost:1",
-            "unix:/run/x",
-            "unix:x",
-        ] {
+        for good in [":0", ":8080", "127.0.0.1:80", "[::1]:80", "[::]:80", "localhost:1", "unix:/run/x", "unix:x"] {
             assert!(listens(good), "{good}");
         }
         let long = format!("unix:{}", "x".repeat(108));
@@ -318,10 +249,7 @@ mod tests {
 
     #[test]
     fn backends_and_their_weights() {
-        let tcp = |host: &str, port| BackendAddress::Tcp {
-            host: host.to_owned(),
-            port,
-        };
+        let tcp = |host: &str, port| BackendAddress::Tcp { host: host.to_owned(), port };
         for (text, address, weight) in [
             ("127.0.0.1:3000", tcp("127.0.0.1", 3000), 1),
             ("[::1]:3000  weight=0", tcp("::1", 3000), 0),
@@ -349,14 +277,8 @@ mod tests {
 
     #[test]
     fn networks() {
-        assert_eq!(
-            network("127.0.0.1/8").ok().flatten().map(|n| n.to_string()),
-            Some("127.0.0.0/8".to_owned())
-        );
-        assert_eq!(
-            network("::1").ok().flatten().map(|n| n.to_string()),
-            Some("::1/128".to_owned())
-        );
+        assert_eq!(network("127.0.0.1/8").ok().flatten().map(|n| n.to_string()), Some("127.0.0.0/8".to_owned()));
+        assert_eq!(network("::1").ok().flatten().map(|n| n.to_string()), Some("::1/128".to_owned()));
         assert_eq!(network("unix"), Ok(None));
         assert!(network("10.0.0.0/33").is_err());
         assert!(network("all").is_err());

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use super::address::Resolver;
 use super::diagnostics::{Collector, Fault, Report, Span, alternatives, quoted};
-use super::model::{
-    AccessFormat, AccessTarget, Config, Limits, Log, LogFile, Scheduling, Server, Timeouts,
-};
+use super::model::{AccessFormat, AccessTarget, Config, Limits, Log, LogFile, Scheduling, Server, Timeouts};
 use super::named;
 use super::schema::{self, Key, Kind, SectionKind};
 use super::section::{Entry, Section};
@@ -39,13 +37,8 @@ pub fn build(builder: &mut Builder<'_>, sections: &[Section]) -> Config {
             None => Section::new(kind, String::new(), Span::whole(0)),
         }
     };
-    let [server, timeouts, limits, log] = [
-        SectionKind::Server,
-        SectionKind::Timeouts,
-        SectionKind::Limits,
-        SectionKind::Log,
-    ]
-    .map(&mut first);
+    let [server, timeouts, limits, log] =
+        [SectionKind::Server, SectionKind::Timeouts, SectionKind::Limits, SectionKind::Log].map(&mut first);
     let config = Config {
         server: self::server(builder, &server),
         timeouts: self::timeouts(builder, &timeouts),
@@ -139,37 +132,20 @@ fn head_fits_slice(b: &mut Builder<'_>, config: &Config, server: &Section, limit
     if config.limits.header_size <= config.server.slice_size {
         return;
     }
-    let (header, slice) = (
-        limits.one(&schema::HEADER_SIZE),
-        server.one(&schema::SLICE_SIZE),
-    );
+    let (header, slice) = (limits.one(&schema::HEADER_SIZE), server.one(&schema::SLICE_SIZE));
     // A value that was wrong has its report, and its stand-in is nobody's mistake.
     let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| entry.value.is_some());
-    let Some(at) = header
-        .or(slice)
-        .and_then(|entry| entry.value.as_ref())
-        .map(|value| value.at)
-    else {
+    let Some(at) = header.or(slice).and_then(|entry| entry.value.as_ref()).map(|value| value.at) else {
         return;
     };
     if !is_good(header) || !is_good(slice) {
         return;
     }
-    let shown =
-        |entry: Option<&Entry>, key: &Key| match entry.and_then(|entry| entry.value.as_ref()) {
-            Some(value) => format!(
-                "`{}` ({}, {})",
-                key.name,
-                value.text,
-                b.collector.place(value.at)
-            ),
-            None => format!("`{}` ({}, default)", key.name, key.shown_value()),
-        };
-    let what = format!(
-        "{} is more than {}",
-        shown(header, &schema::HEADER_SIZE),
-        shown(slice, &schema::SLICE_SIZE)
-    );
+    let shown = |entry: Option<&Entry>, key: &Key| match entry.and_then(|entry| entry.value.as_ref()) {
+        Some(value) => format!("`{}` ({}, {})", key.name, value.text, b.collector.place(value.at)),
+        None => format!("`{}` ({}, default)", key.name, key.shown_value()),
+    };
+    let what = format!("{} is more than {}", shown(header, &schema::HEADER_SIZE), shown(slice, &schema::SLICE_SIZE));
     let mut report = Report::new(at, what).help("a head must fit in a slice".to_owned());
     if let (Some(_), Some(slice)) = (header, slice.and_then(|entry| entry.value.as_ref())) {
         report = report.related(slice.at, "the slice");
@@ -179,11 +155,7 @@ fn head_fits_slice(b: &mut Builder<'_>, config: &Config, server: &Section, limit
 
 impl Builder<'_> {
     /// Reads a value, or reports why it cannot be.
-    pub fn read<T>(
-        &mut self,
-        entry: &Entry,
-        parse: impl FnOnce(&'static Key, &str) -> Result<T, Fault>,
-    ) -> Option<T> {
+    pub fn read<T>(&mut self, entry: &Entry, parse: impl FnOnce(&'static Key, &str) -> Result<T, Fault>) -> Option<T> {
         let value = entry.value.as_ref()?;
         match parse(entry.key, &value.text) {
             Ok(good) => Some(good),
@@ -196,8 +168,7 @@ impl Builder<'_> {
 
     /// A fault of a value at its place in the file.
     pub fn fault(&mut self, value: &Value, fault: Fault) {
-        self.collector
-            .report(Report::new(value.span(&fault.at), fault.what).help(fault.help));
+        self.collector.report(Report::new(value.span(&fault.at), fault.what).help(fault.help));
     }
 
     /// A key with a default.
@@ -231,10 +202,7 @@ impl Builder<'_> {
         key: &'static Key,
         parse: impl Fn(&'static Key, &str) -> Result<T, Fault>,
     ) -> Vec<T> {
-        section
-            .all(key)
-            .filter_map(|entry| self.read(entry, &parse))
-            .collect()
+        section.all(key).filter_map(|entry| self.read(entry, &parse)).collect()
     }
 
     /// A number that this machine can count to.
@@ -253,19 +221,10 @@ pub fn choice(key: &'static Key, text: &str) -> Result<&'static str, Fault> {
         Kind::Choice(words) => words,
         _ => &[],
     };
-    words
-        .iter()
-        .copied()
-        .find(|word| *word == text)
-        .ok_or_else(|| {
-            let what = format!(
-                "`{}` is {}, not {}",
-                key.name,
-                alternatives(words),
-                quoted(text)
-            );
-            Fault::whole(text, what).help(suggest::did_you_mean(text, words.iter().copied()))
-        })
+    words.iter().copied().find(|word| *word == text).ok_or_else(|| {
+        let what = format!("`{}` is {}, not {}", key.name, alternatives(words), quoted(text));
+        Fault::whole(text, what).help(suggest::did_you_mean(text, words.iter().copied()))
+    })
 }
 
 /// One of the words of the row, or what cannot be taken for a word that is wrong.
@@ -278,13 +237,7 @@ fn word_or_path(key: &'static Key, text: &str) -> Result<String, Fault> {
         return Ok(text.to_owned());
     }
     // `access = stderr` would else be a file of that name, found a week later.
-    let what = format!(
-        "`{}` is {}, not {}",
-        key.name,
-        alternatives(&[words, &["a path"]].concat()),
-        quoted(text)
-    );
+    let what = format!("`{}` is {}, not {}", key.name, alternatives(&[words, &["a path"]].concat()), quoted(text));
     let help = suggest::did_you_mean(text, words.iter().copied());
-    Err(Fault::whole(text, what)
-        .help(help.unwrap_or_else(|| format!("a file of that name is written `./{text}`"))))
+    Err(Fault::whole(text, what).help(help.unwrap_or_else(|| format!("a file of that name is written `./{text}`"))))
 }

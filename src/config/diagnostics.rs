@@ -29,12 +29,7 @@ pub struct Span {
 impl Span {
     /// The source as a whole.
     pub fn whole(source: usize) -> Self {
-        Self {
-            source,
-            line: 0,
-            start: 0,
-            end: 0,
-        }
+        Self { source, line: 0, start: 0, end: 0 }
     }
 }
 
@@ -53,25 +48,13 @@ pub struct Source {
 impl Source {
     /// A file and what is in it.
     pub fn file(path: PathBuf, text: String) -> Self {
-        let starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self {
-            path,
-            text,
-            starts,
-            is_flag: false,
-        }
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path, text, starts, is_flag: false }
     }
 
     /// A flag as it was typed: `--from :8080`.
     pub fn flag(flag: &str, typed: String) -> Self {
-        Self {
-            path: PathBuf::from(flag),
-            text: typed,
-            starts: vec![0],
-            is_flag: true,
-        }
+        Self { path: PathBuf::from(flag), text: typed, starts: vec![0], is_flag: true }
     }
 
     /// `config.ini:12`; the name alone for the whole of it, and for a flag.
@@ -92,10 +75,7 @@ impl Source {
         if self.is_flag {
             return &self.text;
         }
-        let end = self
-            .starts
-            .get(index + 1)
-            .map_or(self.text.len(), |next| next - 1);
+        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
         let line = self.text.get(start..end).unwrap_or_default();
         line.strip_suffix('\r').unwrap_or(line)
     }
@@ -120,11 +100,7 @@ impl Fault {
 
     /// Some bytes are.
     pub fn part(at: std::ops::Range<usize>, what: impl Into<String>) -> Self {
-        Self {
-            at,
-            what: what.into(),
-            help: None,
-        }
+        Self { at, what: what.into(), help: None }
     }
 
     /// With a help, if there is one.
@@ -156,12 +132,7 @@ pub struct Report {
 impl Report {
     /// What is wrong, and where.
     pub fn new(at: Span, what: impl Into<String>) -> Self {
-        Self {
-            at,
-            what: what.into(),
-            help: None,
-            related: Vec::new(),
-        }
+        Self { at, what: what.into(), help: None, related: Vec::new() }
     }
 
     /// With a help, if there is one.
@@ -205,19 +176,13 @@ impl Collector {
 
     /// `config.ini:12` for messages that name a second place.
     pub fn place(&self, at: Span) -> String {
-        self.sources
-            .get(at.source)
-            .map(|source| source.place(at.line))
-            .unwrap_or_default()
+        self.sources.get(at.source).map(|source| source.place(at.line)).unwrap_or_default()
     }
 
     /// Where a value was written.
     pub fn origin(&self, at: Span) -> Origin {
         match self.sources.get(at.source) {
-            Some(source) if !source.is_flag => Origin::File {
-                file: source.path.clone(),
-                line: at.line,
-            },
+            Some(source) if !source.is_flag => Origin::File { file: source.path.clone(), line: at.line },
             _ => Origin::CommandLine,
         }
     }
@@ -227,8 +192,7 @@ impl Collector {
         if self.reports.is_empty() {
             return Ok(good);
         }
-        self.reports
-            .sort_by_key(|report| (report.at.source, report.at.line, report.at.start));
+        self.reports.sort_by_key(|report| (report.at.source, report.at.line, report.at.start));
         Err(Reports::new(self.sources, self.reports, self.dropped))
     }
 }

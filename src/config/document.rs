@@ -23,12 +23,7 @@ pub fn read(collector: &mut Collector, main: &Path, env: Environment<'_>) -> Vec
 }
 
 /// The same of a text; it may not include.
-pub fn read_str(
-    collector: &mut Collector,
-    name: &str,
-    text: &str,
-    env: Environment<'_>,
-) -> Vec<Section> {
+pub fn read_str(collector: &mut Collector, name: &str, text: &str, env: Environment<'_>) -> Vec<Section> {
     let mut reader = Reader::new(collector, env, false);
     reader.bytes(PathBuf::from(name), text.as_bytes().to_vec());
     reader.sections
@@ -58,14 +53,7 @@ enum Position {
 impl<'a> Reader<'a> {
     fn new(collector: &'a mut Collector, env: Environment<'a>, may_include: bool) -> Self {
         let (sections, first, files) = (Vec::new(), HashMap::new(), HashSet::new());
-        Self {
-            collector,
-            env,
-            may_include,
-            sections,
-            first,
-            files,
-        }
+        Self { collector, env, may_include, sections, first, files }
     }
 
     /// `from` is where it was included.
@@ -87,9 +75,7 @@ impl<'a> Reader<'a> {
                 let report = match from {
                     Some(at) => Report::new(at, format!("{}: {what}", path.display())),
                     None => {
-                        let source = self
-                            .collector
-                            .add(Source::file(path.to_owned(), String::new()));
+                        let source = self.collector.add(Source::file(path.to_owned(), String::new()));
                         Report::new(Span::whole(source), what)
                     }
                 };
@@ -108,12 +94,7 @@ impl<'a> Reader<'a> {
             Err(bad) => {
                 self.collector.is_incomplete = true;
                 let source = self.collector.add(Source::file(path, bad.lossy));
-                let at = Span {
-                    source,
-                    line: bad.line,
-                    start: bad.at.start,
-                    end: bad.at.end,
-                };
+                let at = Span { source, line: bad.line, start: bad.at.start, end: bad.at.end };
                 self.collector.report(Report::new(at, bad.what));
             }
         }
@@ -127,28 +108,17 @@ impl<'a> Reader<'a> {
                 Line::BadSection { raw, at } => {
                     self.collector.report(unknown::bad_section(raw, at));
                     // Read on as if it had been closed: what follows is meant to be in a section.
-                    let inner = raw
-                        .trim_start_matches('[')
-                        .split(']')
-                        .next()
-                        .unwrap_or_default();
+                    let inner = raw.trim_start_matches('[').split(']').next().unwrap_or_default();
                     position = self.section(inner, at);
                 }
-                Line::Property {
-                    key,
-                    key_at,
-                    value,
-                    value_at,
-                } => {
+                Line::Property { key, key_at, value, value_at } => {
                     let Some(value) = self.written(key, key_at, value, value_at) else {
                         continue;
                     };
                     match position {
                         Position::Top | Position::Unknown if value.is_empty() => {}
                         Position::Section => self.entry(key, key_at, value, value_at),
-                        Position::Top if key == schema::INCLUDE => {
-                            self.include(value, value_at, base)
-                        }
+                        Position::Top if key == schema::INCLUDE => self.include(value, value_at, base),
                         Position::Top => self.stray(key, key_at),
                         Position::Unknown => {}
                     }
@@ -158,20 +128,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of a line that has both key and value; empty if it has been reported.
-    fn written<'v>(
-        &mut self,
-        key: &str,
-        key_at: Span,
-        value: Option<&'v str>,
-        value_at: Span,
-    ) -> Option<&'v str> {
+    fn written<'v>(&mut self, key: &str, key_at: Span, value: Option<&'v str>, value_at: Span) -> Option<&'v str> {
         if key.is_empty() {
-            let at = Span {
-                end: key_at.start + 1,
-                ..key_at
-            };
-            self.collector
-                .report(Report::new(at, "there is no key before `=`"));
+            let at = Span { end: key_at.start + 1, ..key_at };
+            self.collector.report(Report::new(at, "there is no key before `=`"));
             return None;
         }
         match value {
@@ -180,10 +140,7 @@ impl<'a> Reader<'a> {
                 self.collector.report(Report::new(key_at, what));
             }
             Some("") => {
-                self.collector.report(Report::new(
-                    value_at,
-                    format!("{} has no value", quoted(key)),
-                ));
+                self.collector.report(Report::new(value_at, format!("{} has no value", quoted(key))));
             }
             Some(_) => {}
         }
@@ -200,10 +157,7 @@ impl<'a> Reader<'a> {
             Some((word, name)) => (word, Some(name)),
             None => (inner, None),
         };
-        let kind = match SectionKind::ALL
-            .into_iter()
-            .find(|kind| kind.word() == word)
-        {
+        let kind = match SectionKind::ALL.into_iter().find(|kind| kind.word() == word) {
             Some(kind) => kind,
             None => {
                 let (report, meant) = unknown::section(word, name.filter(|name| is_name(name)), at);
@@ -217,10 +171,9 @@ impl<'a> Reader<'a> {
         };
         let fault = match (kind.is_named(), name) {
             (true, None | Some("")) => Some(format!("a {0} needs a name: [{0}:NAME]", kind.word())),
-            (true, Some(name)) if !is_name(name) => Some(format!(
-                "{} is not a name: 1 to {NAME_BYTES_MAX} of letters, digits, `.`, `_`, `-`",
-                quoted(name)
-            )),
+            (true, Some(name)) if !is_name(name) => {
+                Some(format!("{} is not a name: 1 to {NAME_BYTES_MAX} of letters, digits, `.`, `_`, `-`", quoted(name)))
+            }
             (false, Some(_)) => Some(format!("{} takes no name", kind.title())),
             _ => None,
         };
@@ -240,8 +193,7 @@ impl<'a> Reader<'a> {
                 let first = *first.get();
                 let place = self.collector.place(first);
                 let what = format!("{} is given twice, first at {place}", section.title());
-                self.collector
-                    .report(Report::new(section.at, what).related(first, "first here"));
+                self.collector.report(Report::new(section.at, what).related(first, "first here"));
             }
         }
         self.sections.push(section);
@@ -269,12 +221,8 @@ impl<'a> Reader<'a> {
         let earlier = if key.list { None } else { section.one(key) };
         if let Some(first) = earlier.map(|first| first.at) {
             let place = self.collector.place(first);
-            let what = format!(
-                "`{word}` is given twice in {}, first at {place}",
-                section.title()
-            );
-            self.collector
-                .report(Report::new(at, what).related(first, "first here"));
+            let what = format!("`{word}` is given twice in {}, first at {place}", section.title());
+            self.collector.report(Report::new(at, what).related(first, "first here"));
             return;
         }
         let value = match unknown::dialect(key, written) {
@@ -299,8 +247,7 @@ impl<'a> Reader<'a> {
 
     fn include(&mut self, written: &str, at: Span, base: &Path) {
         if !self.may_include {
-            self.collector
-                .report(Report::new(at, "`include` needs a file to be relative to"));
+            self.collector.report(Report::new(at, "`include` needs a file to be relative to"));
             return;
         }
         let value = match unknown::trailing_comment(written) {
@@ -330,10 +277,7 @@ impl<'a> Reader<'a> {
             Some(homes) => Some(format!("`{word}` belongs in {homes}")),
             None => suggest::did_you_mean(word, [schema::INCLUDE]),
         };
-        let what = format!(
-            "{} is before every section; only `include` may be",
-            quoted(word)
-        );
+        let what = format!("{} is before every section; only `include` may be", quoted(word));
         self.collector.report(Report::new(at, what).help(help));
     }
 }

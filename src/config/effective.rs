@@ -51,10 +51,7 @@ impl fmt::Display for Origin {
 pub fn settings(collector: &Collector, sections: &[Section]) -> Vec<Setting> {
     let mut settings = Vec::new();
     for kind in SectionKind::ALL {
-        let mut of_kind: Vec<&Section> = sections
-            .iter()
-            .filter(|section| section.kind == kind)
-            .collect();
+        let mut of_kind: Vec<&Section> = sections.iter().filter(|section| section.kind == kind).collect();
         let absent = Section::new(kind, String::new(), super::diagnostics::Span::whole(0));
         if of_kind.is_empty() && !kind.is_named() {
             of_kind.push(&absent);
@@ -68,12 +65,7 @@ pub fn settings(collector: &Collector, sections: &[Section]) -> Vec<Setting> {
 
 fn add(collector: &Collector, section: &Section, settings: &mut Vec<Setting>) {
     let title = section.title().trim_matches(['[', ']']).to_owned();
-    let setting = |key, value: &str, origin| Setting {
-        section: title.clone(),
-        key,
-        value: value.to_owned(),
-        origin,
-    };
+    let setting = |key, value: &str, origin| Setting { section: title.clone(), key, value: value.to_owned(), origin };
     for key in section.kind.keys() {
         let before = settings.len();
         for entry in section.all(key) {

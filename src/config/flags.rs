@@ -14,16 +14,8 @@ const POOL: &str = "app";
 /// The sections that the file would have. Nothing is substituted: the shell has done that.
 pub fn sections(collector: &mut Collector, from: &[String], to: &[String]) -> Vec<Section> {
     for (values, missing, help) in [
-        (
-            from,
-            "--from",
-            "it says where to listen, for example `--from :8080`",
-        ),
-        (
-            to,
-            "--to",
-            "it says where to forward, for example `--to 127.0.0.1:3000`",
-        ),
+        (from, "--from", "it says where to listen, for example `--from :8080`"),
+        (to, "--to", "it says where to forward, for example `--to 127.0.0.1:3000`"),
     ] {
         if values.is_empty() {
             let source = collector.add(Source::flag(missing, missing.to_owned()));
@@ -46,28 +38,15 @@ pub fn sections(collector: &mut Collector, from: &[String], to: &[String]) -> Ve
     vec![listen, pool]
 }
 
-fn entries(
-    collector: &mut Collector,
-    flag: &str,
-    key: &'static Key,
-    values: &[String],
-) -> Vec<Entry> {
+fn entries(collector: &mut Collector, flag: &str, key: &'static Key, values: &[String]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for text in values {
         let source = collector.add(Source::flag(flag, format!("{flag} {text}")));
         let start = flag.len() + 1;
-        let at = Span {
-            source,
-            line: 1,
-            start,
-            end: start + text.len(),
-        };
+        let at = Span { source, line: 1, start, end: start + text.len() };
         let value = match text.chars().find(|c| c.is_control()) {
             Some(c) => {
-                collector.report(Report::new(
-                    at,
-                    format!("the value holds {}", control_name(c)),
-                ));
+                collector.report(Report::new(at, format!("the value holds {}", control_name(c))));
                 None
             }
             None => Some(Value::literal(text, at)),
@@ -76,11 +55,7 @@ fn entries(
     }
     if values.is_empty() {
         // That the flag is missing has been reported; that its key is would be the same again.
-        entries.push(Entry {
-            key,
-            at: Span::whole(0),
-            value: None,
-        });
+        entries.push(Entry { key, at: Span::whole(0), value: None });
     }
     entries
 }

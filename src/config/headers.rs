@@ -62,16 +62,10 @@ pub fn set_response(text: &str) -> Result<(String, String), Fault> {
 /// `Cookie`
 pub fn remove(text: &str, direction: Direction) -> Result<String, Fault> {
     if !is_token(text) {
-        return Err(Fault::whole(
-            text,
-            format!("{} is not the name of a field", quoted(text)),
-        ));
+        return Err(Fault::whole(text, format!("{} is not the name of a field", quoted(text))));
     }
     if direction == Direction::Request && text.eq_ignore_ascii_case("host") {
-        return Err(Fault::whole(
-            text,
-            "a request must have `Host`; `set_header` may replace it",
-        ));
+        return Err(Fault::whole(text, "a request must have `Host`; `set_header` may replace it"));
     }
     settable(text)?;
     Ok(text.to_owned())
@@ -80,17 +74,10 @@ pub fn remove(text: &str, direction: Direction) -> Result<String, Fault> {
 /// `308 https://{host}{uri}`
 pub fn redirect(text: &str) -> Result<Action, Fault> {
     let (digits, location, location_at) = code_and_rest(text);
-    let code = digits
-        .parse()
-        .ok()
-        .filter(|code| digits.len() == 3 && REDIRECTS.contains(code));
+    let code = digits.parse().ok().filter(|code| digits.len() == 3 && REDIRECTS.contains(code));
     let code = code.ok_or_else(|| {
-        let what = format!(
-            "{} is not a status for a redirect: 301, 302, 303, 307 or 308",
-            quoted(digits)
-        );
-        Fault::part(0..digits.len(), what)
-            .help("write `redirect = 308 https://{host}{uri}`".to_owned())
+        let what = format!("{} is not a status for a redirect: 301, 302, 303, 307 or 308", quoted(digits));
+        Fault::part(0..digits.len(), what).help("write `redirect = 308 https://{host}{uri}`".to_owned())
     })?;
     if location.is_empty() {
         let help = "write `redirect = CODE URL`".to_owned();
@@ -107,15 +94,9 @@ pub fn redirect(text: &str) -> Result<Action, Fault> {
 /// `200 "text"`, `200 text`, or `204`. Between the quotes everything is as it stands, quotes too.
 pub fn respond(text: &str) -> Result<Action, Fault> {
     let (digits, body, body_at) = code_and_rest(text);
-    let code = digits
-        .parse::<u16>()
-        .ok()
-        .filter(|code| digits.len() == 3 && (200..=599).contains(code));
+    let code = digits.parse::<u16>().ok().filter(|code| digits.len() == 3 && (200..=599).contains(code));
     let code = code.ok_or_else(|| {
-        let what = format!(
-            "{} is not a status for an answer: 200 to 599",
-            quoted(digits)
-        );
+        let what = format!("{} is not a status for an answer: 200 to 599", quoted(digits));
         Fault::part(0..digits.len(), what).help("write `respond = 200 \"text\"`".to_owned())
     })?;
     let (body, body_at) = match body.strip_prefix('"') {
@@ -134,10 +115,7 @@ pub fn respond(text: &str) -> Result<Action, Fault> {
         },
     };
     if matches!(code, 204 | 205 | 304) && !body.is_empty() {
-        return Err(Fault::part(
-            body_at..body_at + body.len(),
-            format!("an answer with {code} has no body"),
-        ));
+        return Err(Fault::part(body_at..body_at + body.len(), format!("an answer with {code} has no body")));
     }
     let text = template(body).map_err(|fault| fault.shifted(body_at))?;
     Ok(Action::Respond { code, text })
@@ -146,47 +124,30 @@ pub fn respond(text: &str) -> Result<Action, Fault> {
 /// `Name: value`; a value may be empty.
 pub fn field(text: &str) -> Result<Field<'_>, Fault> {
     let Some((name, rest)) = text.split_once(':') else {
-        return Err(Fault::whole(text, format!("{} has no `:`", quoted(text)))
-            .help("write `Name: value`".to_owned()));
+        return Err(Fault::whole(text, format!("{} has no `:`", quoted(text))).help("write `Name: value`".to_owned()));
     };
     if !is_token(name) {
         let at = 0..name.len().max(1);
-        return Err(Fault::part(
-            at,
-            format!("{} is not the name of a field", quoted(name)),
-        ));
+        return Err(Fault::part(at, format!("{} is not the name of a field", quoted(name))));
     }
     let value = rest.trim_matches([' ', '\t']);
     let value_at = text.len() - rest.trim_start_matches([' ', '\t']).len();
     // A file has no control characters, and a variable is checked as well; the wire deserves a second look.
-    if let Some((at, c)) = value
-        .char_indices()
-        .find(|(_, c)| c.is_control() && *c != '\t')
-    {
+    if let Some((at, c)) = value.char_indices().find(|(_, c)| c.is_control() && *c != '\t') {
         let at = value_at + at..value_at + at + c.len_utf8();
         return Err(Fault::part(at, "a control character cannot be in a field"));
     }
-    Ok(Field {
-        name,
-        value,
-        value_at,
-    })
+    Ok(Field { name, value, value_at })
 }
 
 /// RFC 9110 5.6.2
 pub fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 fn settable(name: &str) -> Result<(), Fault> {
     if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
-        return Err(Fault::whole(
-            name,
-            format!("{} is written by the router itself", quoted(name)),
-        ));
+        return Err(Fault::whole(name, format!("{} is written by the router itself", quoted(name))));
     }
     Ok(())
 }
@@ -199,33 +160,15 @@ fn template(text: &str) -> Result<Template, Fault> {
             return Fault::part(start..end, error.what);
         }
         // From brace to brace, which there are: else the name would not be known.
-        let start = match text
-            .get(..start)
-            .is_some_and(|before| before.ends_with('{'))
-        {
+        let start = match text.get(..start).is_some_and(|before| before.ends_with('{')) {
             true => start - 1,
             false => start,
         };
-        let end = text
-            .get(start..)
-            .and_then(|rest| rest.find('}'))
-            .map_or(text.len(), |brace| start + brace + 1);
+        let end = text.get(start..).and_then(|rest| rest.find('}')).map_or(text.len(), |brace| start + brace + 1);
         let help = suggest::nearest(&error.name, PLACEHOLDERS.iter().copied())
             .map(|meant| format!("did you mean `{{{meant}}}`?"))
-            .unwrap_or_else(|| {
-                format!(
-                    "placeholders are {{{}}}; a literal brace is `{{{{`",
-                    PLACEHOLDERS.join("} {")
-                )
-            });
-        Fault::part(
-            start..end,
-            format!(
-                "unknown placeholder {}",
-                quoted(&format!("{{{}}}", error.name))
-            ),
-        )
-        .help(help)
+            .unwrap_or_else(|| format!("placeholders are {{{}}}; a literal brace is `{{{{`", PLACEHOLDERS.join("} {")));
+        Fault::part(start..end, format!("unknown placeholder {}", quoted(&format!("{{{}}}", error.name)))).help(help)
     })
 }
 
@@ -244,15 +187,9 @@ mod tests {
     fn fields_that_may_be_set() {
         assert!(set_request("Host: backend.local").is_ok());
         assert!(set_request("X-Client: {client_ip}, {{}}").is_ok());
-        assert_eq!(
-            set_response("X-A:b: {c}"),
-            Ok(("X-A".to_owned(), "b: {c}".to_owned()))
-        );
+        assert_eq!(set_response("X-A:b: {c}"), Ok(("X-A".to_owned(), "b: {c}".to_owned())));
         for own in OWN_FIELDS {
-            assert!(
-                set_request(&format!("{}: x", own.to_uppercase())).is_err(),
-                "{own}"
-            );
+            assert!(set_request(&format!("{}: x", own.to_uppercase())).is_err(), "{own}");
             assert!(remove(own, Direction::Response).is_err(), "{own}");
         }
         for bad in ["X-A", ": x", "X A: b", "X-A: {hots}", "X-A: a\nb", "X-A: {"] {
@@ -266,46 +203,23 @@ mod tests {
     fn an_unknown_placeholder_is_shown_where_it_is() {
         let fault = set_request("X-A: {host} {hots}").err();
         assert_eq!(fault.as_ref().map(|fault| fault.at.clone()), Some(12..18));
-        assert_eq!(
-            fault.and_then(|fault| fault.help),
-            Some("did you mean `{host}`?".to_owned())
-        );
+        assert_eq!(fault.and_then(|fault| fault.help), Some("did you mean `{host}`?".to_owned()));
     }
 
     #[test]
     fn redirects_and_answers() {
         assert!(redirect("308 https://{host}{uri}").is_ok());
-        for bad in [
-            "308",
-            "300 /x",
-            "https://x",
-            "308 /a b",
-            "0308 /x",
-            "308 /é",
-            "",
-        ] {
+        for bad in ["308", "300 /x", "https://x", "308 /a b", "0308 /x", "308 /é", ""] {
             assert!(redirect(bad).is_err(), "{bad}");
         }
         let body = |text: &str| match respond(text) {
             Ok(Action::Respond { code, text }) => Some((code, text.to_string())),
             _ => None,
         };
-        assert_eq!(
-            body("200 \"a \"b\" # c\""),
-            Some((200, "a \"b\" # c".to_owned()))
-        );
+        assert_eq!(body("200 \"a \"b\" # c\""), Some((200, "a \"b\" # c".to_owned())));
         assert_eq!(body("503 back soon"), Some((503, "back soon".to_owned())));
         assert_eq!(body("204"), Some((204, String::new())));
-        for bad in [
-            "199 x",
-            "600 x",
-            "ok",
-            "200 \"x",
-            "200 \"x\" # y",
-            "204 x",
-            "200 \"",
-            "200 {nope}",
-        ] {
+        for bad in ["199 x", "600 x", "ok", "200 \"x", "200 \"x\" # y", "204 x", "200 \"", "200 {nope}"] {
             assert_eq!(body(bad), None, "{bad}");
         }
     }

@@ -14,10 +14,7 @@ pub const FILES_MAX: usize = 256;
 pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let path = base.join(pattern);
     let (directory, last) = match pattern.rsplit_once('/') {
-        Some((directory, last)) => (
-            base.join(if directory.is_empty() { "/" } else { directory }),
-            last,
-        ),
+        Some((directory, last)) => (base.join(if directory.is_empty() { "/" } else { directory }), last),
         None => (base.to_owned(), pattern),
     };
     let above = pattern.len() - last.len();
@@ -27,11 +24,7 @@ pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     if !has_wildcard(last) {
         return Ok(vec![path]);
     }
-    let listed = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        &directory
-    };
+    let listed = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
     let entries = match std::fs::read_dir(listed) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -39,9 +32,7 @@ pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry
-            .map_err(|error| format!("{}: {}", listed.display(), why(&error)))?
-            .file_name();
+        let name = entry.map_err(|error| format!("{}: {}", listed.display(), why(&error)))?.file_name();
         // As in a shell a leading dot has to be asked for: editors leave `.#x.ini` behind.
         let text = name.to_string_lossy();
         if text.starts_with('.') == last.starts_with('.') && matches(last, &text) {
@@ -110,13 +101,7 @@ mod tests {
     #[test]
     fn a_pattern_above_the_last_part_is_refused() {
         assert!(expand(Path::new("."), "*/a.ini").is_err());
-        assert_eq!(
-            expand(Path::new(""), "x/a.ini"),
-            Ok(vec![PathBuf::from("x/a.ini")])
-        );
-        assert_eq!(
-            expand(Path::new("/nowhere/at/all"), "*.ini"),
-            Ok(Vec::new())
-        );
+        assert_eq!(expand(Path::new(""), "x/a.ini"), Ok(vec![PathBuf::from("x/a.ini")]));
+        assert_eq!(expand(Path::new("/nowhere/at/all"), "*.ini"), Ok(Vec::new()));
     }
 }

@@ -67,24 +67,14 @@ pub fn load(path: &Path, env: Environment<'_>) -> Result<Loaded, Reports> {
 pub fn parse_str(name: &str, text: &str, env: Environment<'_>) -> Result<Loaded, Reports> {
     let mut collector = Collector::default();
     let sections = document::read_str(&mut collector, name, text, env);
-    finish(
-        collector,
-        &sections,
-        Path::new(name),
-        &address::resolve_nothing,
-    )
+    finish(collector, &sections, Path::new(name), &address::resolve_nothing)
 }
 
 /// `--from :8080 --to 127.0.0.1:3000`, both any number of times: the same checks, and reports name the flag.
 pub fn from_flags(from: &[String], to: &[String]) -> Result<Loaded, Reports> {
     let mut collector = Collector::default();
     let sections = flags::sections(&mut collector, from, to);
-    finish(
-        collector,
-        &sections,
-        Path::new(""),
-        &address::resolve_system,
-    )
+    finish(collector, &sections, Path::new(""), &address::resolve_system)
 }
 
 fn finish(
@@ -93,17 +83,7 @@ fn finish(
     path: &Path,
     resolve: Resolver<'_>,
 ) -> Result<Loaded, Reports> {
-    let config = build::build(
-        &mut Builder {
-            collector: &mut collector,
-            resolve,
-        },
-        sections,
-    );
+    let config = build::build(&mut Builder { collector: &mut collector, resolve }, sections);
     let settings = effective::settings(&collector, sections);
-    collector.finish(Loaded {
-        config,
-        settings,
-        path: path.to_owned(),
-    })
+    collector.finish(Loaded { config, settings, path: path.to_owned() })
 }

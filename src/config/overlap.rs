@@ -56,11 +56,7 @@ impl Overlap {
             return None;
         }
         let group = (address.port(), address.is_ipv4());
-        let other = if address.ip().is_unspecified() {
-            self.any.get(&group)
-        } else {
-            self.exact.get(address)
-        };
+        let other = if address.ip().is_unspecified() { self.any.get(&group) } else { self.exact.get(address) };
         other.or_else(|| self.unspecified.get(&group)).copied()
     }
 }

@@ -4,9 +4,7 @@
 
 use std::fmt;
 
-use annotate_snippets::{
-    Annotation, AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str,
-};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
 
 use super::diagnostics::{Report, Source, Span};
 
@@ -24,11 +22,7 @@ pub struct Reports {
 impl Reports {
     /// What a `Collector` has: at least one report.
     pub(super) fn new(sources: Vec<Source>, reports: Vec<Report>, dropped: usize) -> Self {
-        Self {
-            sources,
-            reports,
-            dropped,
-        }
+        Self { sources, reports, dropped }
     }
 
     /// How many mistakes there are.
@@ -40,19 +34,12 @@ impl Reports {
     /// One line each, for a log: ``config.ini:12:3: unknown key `bakend` in [pool:app]; did you mean `backend`?``
     pub fn iter(&self) -> impl Iterator<Item = String> {
         let more = (self.dropped > 0).then(|| format!("and {} more", self.dropped));
-        self.reports
-            .iter()
-            .map(|report| self.summary(report))
-            .chain(more)
+        self.reports.iter().map(|report| self.summary(report)).chain(more)
     }
 
     /// All of them for a person: message, file, line, caret, help.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
         for report in &self.reports {
             text.push_str(&renderer.render(&[self.group(report)]));
@@ -84,16 +71,15 @@ impl Reports {
         if report.at.line == 0 || source.is_flag {
             return place;
         }
-        format!(
-            "{place}:{}",
-            column(source.line(report.at.line), report.at.start)
-        )
+        format!("{place}:{}", column(source.line(report.at.line), report.at.start))
     }
 
     fn group<'a>(&'a self, report: &'a Report) -> Group<'a> {
-        let mut group = Level::ERROR
-            .primary_title(self.title(report))
-            .elements(self.snippet(report.at, AnnotationKind::Primary, None));
+        let mut group = Level::ERROR.primary_title(self.title(report)).elements(self.snippet(
+            report.at,
+            AnnotationKind::Primary,
+            None,
+        ));
         for (at, label) in &report.related {
             group = group.elements(self.snippet(*at, AnnotationKind::Context, Some(label)));
         }
@@ -124,9 +110,7 @@ impl Reports {
         }
         let start = line.floor_char_boundary(at.start);
         let end = line.ceil_char_boundary(at.end.max(start));
-        let snippet = Snippet::source(line)
-            .line_start(at.line as usize)
-            .annotation(kind.span(start..end).label(label));
+        let snippet = Snippet::source(line).line_start(at.line as usize).annotation(kind.span(start..end).label(label));
         Some(if source.is_flag {
             snippet.line_numbering(false)
         } else {
@@ -145,9 +129,5 @@ impl std::error::Error for Reports {}
 
 /// Columns count characters, from 1.
 fn column(line: &str, byte: usize) -> usize {
-    line.get(..line.floor_char_boundary(byte))
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1
+    line.get(..line.floor_char_boundary(byte)).unwrap_or_default().chars().count() + 1
 }

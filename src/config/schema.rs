@@ -23,15 +23,8 @@ pub enum SectionKind {
 
 impl SectionKind {
     /// All, in the order of the table.
-    pub const ALL: [Self; 7] = [
-        Self::Server,
-        Self::Timeouts,
-        Self::Limits,
-        Self::Log,
-        Self::Listen,
-        Self::Route,
-        Self::Pool,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Server, Self::Timeouts, Self::Limits, Self::Log, Self::Listen, Self::Route, Self::Pool];
 
     /// As it is written.
     pub fn word(self) -> &'static str {
@@ -147,10 +140,7 @@ pub enum Kind {
 impl Kind {
     /// Whether ` #` or quotes in a value can be meant: then they belong to it without a question.
     pub fn is_free_text(self) -> bool {
-        matches!(
-            self,
-            Self::Header | Self::RequestField | Self::ResponseField | Self::Respond
-        )
+        matches!(self, Self::Header | Self::RequestField | Self::ResponseField | Self::Respond)
     }
 }
 
@@ -190,10 +180,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// No timeout is zero, and only tunnels live longer than a day.
-const TIMEOUT: Kind = Kind::Duration {
-    min_ms: 1,
-    max_ms: DAY,
-};
+const TIMEOUT: Kind = Kind::Duration { min_ms: 1, max_ms: DAY };
 
 /// Makes a static of every row, so that code names rows and not strings, and the list of all of them.
 macro_rules! keys {

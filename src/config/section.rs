@@ -38,13 +38,7 @@ pub struct Entry {
 impl Section {
     /// A section that may as well not be there.
     pub fn new(kind: SectionKind, name: String, at: Span) -> Self {
-        Self {
-            kind,
-            name,
-            at,
-            entries: Vec::new(),
-            first: Vec::new(),
-        }
+        Self { kind, name, at, entries: Vec::new(), first: Vec::new() }
     }
 
     /// `[pool:app]`
@@ -66,9 +60,7 @@ impl Section {
 
     /// Every line of any of these keys, in order.
     pub fn any(&self, keys: &[&'static Key]) -> impl Iterator<Item = &Entry> {
-        self.entries
-            .iter()
-            .filter(move |entry| keys.contains(&entry.key))
+        self.entries.iter().filter(move |entry| keys.contains(&entry.key))
     }
 
     /// Every line of a key.
@@ -86,7 +78,5 @@ impl Section {
 /// Whether a listen, a route or a pool may be called so.
 pub fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }

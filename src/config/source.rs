@@ -16,11 +16,7 @@ pub type Identity = (u64, u64);
 /// Opens a file; the phrase says why it cannot be one of ours.
 pub fn open(path: &Path) -> Result<(File, Identity), String> {
     // Without O_NONBLOCK a pipe without a writer would hold a reload for ever; for a file it means nothing.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(|e| why(&e))?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(|e| why(&e))?;
     let meta = file.metadata().map_err(|e| why(&e))?;
     if meta.is_dir() {
         return Err("is a directory".to_owned());
@@ -35,9 +31,7 @@ pub fn open(path: &Path) -> Result<(File, Identity), String> {
 pub fn bytes(file: File) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells too long from just right, whatever the file's length was said to be.
-    file.take(FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| why(&e))?;
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|e| why(&e))?;
     match bytes.len() {
         0..=FILE_BYTES_MAX => Ok(bytes),
         _ => Err("is over 1 MB".to_owned()),
@@ -70,12 +64,7 @@ pub struct NotText {
 pub fn text(bytes: Vec<u8>) -> Result<String, NotText> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         let lossy = String::new();
-        return Err(NotText {
-            lossy,
-            line: 1,
-            at: 0..0,
-            what: "the file is UTF-16; save it as UTF-8".to_owned(),
-        });
+        return Err(NotText { lossy, line: 1, at: 0..0, what: "the file is UTF-16; save it as UTF-8".to_owned() });
     }
     let mut text = match String::from_utf8(bytes) {
         Ok(text) => text,
@@ -83,9 +72,7 @@ pub fn text(bytes: Vec<u8>) -> Result<String, NotText> {
             let at = error.utf8_error().valid_up_to();
             let byte = error.as_bytes().get(at).copied().unwrap_or_default();
             let lossy = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            return Err(not_text(lossy, at, |at| {
-                format!("byte {} of the file, 0x{byte:02x}, is not UTF-8", at + 1)
-            }));
+            return Err(not_text(lossy, at, |at| format!("byte {} of the file, 0x{byte:02x}, is not UTF-8", at + 1)));
         }
     };
     if text.starts_with('\u{feff}') {
@@ -106,11 +93,7 @@ fn control(text: &str) -> Option<(usize, char)> {
         b'\r' => bytes.get(at + 1) != Some(&b'\n'),
         byte => byte.is_ascii_control(),
     };
-    bytes
-        .iter()
-        .enumerate()
-        .find(|(at, byte)| bad(*at, **byte))
-        .map(|(at, byte)| (at, char::from(*byte)))
+    bytes.iter().enumerate().find(|(at, byte)| bad(*at, **byte)).map(|(at, byte)| (at, char::from(*byte)))
 }
 
 /// What a control character is called in a message.
@@ -128,10 +111,5 @@ fn not_text(lossy: String, at: usize, what: impl FnOnce(usize) -> String) -> Not
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let column = at.saturating_sub(start);
-    NotText {
-        line: u32::try_from(line).unwrap_or(u32::MAX),
-        at: column..column + 1,
-        what: what(at),
-        lossy,
-    }
+    NotText { line: u32::try_from(line).unwrap_or(u32::MAX), at: column..column + 1, what: what(at), lossy }
 }

@@ -31,47 +31,24 @@ struct Piece {
 impl Value {
     /// A value that is what was written.
     pub fn literal(text: &str, at: Span) -> Self {
-        let pieces = vec![Piece {
-            start: 0,
-            end: text.len(),
-            from: 0,
-            len: text.len(),
-            is_literal: true,
-        }];
-        Self {
-            text: text.to_owned(),
-            at,
-            pieces,
-        }
+        let pieces = vec![Piece { start: 0, end: text.len(), from: 0, len: text.len(), is_literal: true }];
+        Self { text: text.to_owned(), at, pieces }
     }
 
     /// Where bytes of the text were written.
     pub fn span(&self, part: &std::ops::Range<usize>) -> Span {
-        let find = |byte: usize| {
-            self.pieces
-                .iter()
-                .find(|piece| (piece.start..piece.end).contains(&byte))
-        };
+        let find = |byte: usize| self.pieces.iter().find(|piece| (piece.start..piece.end).contains(&byte));
         let written = self.at.end - self.at.start;
         let start = find(part.start).map_or(written, |piece| match piece.is_literal {
             true => piece.from + (part.start - piece.start),
             false => piece.from,
         });
-        let end = match part
-            .end
-            .checked_sub(1)
-            .filter(|last| *last >= part.start)
-            .and_then(find)
-        {
+        let end = match part.end.checked_sub(1).filter(|last| *last >= part.start).and_then(find) {
             Some(piece) if piece.is_literal => piece.from + (part.end - piece.start),
             Some(piece) => piece.from + piece.len,
             None => start,
         };
-        Span {
-            start: self.at.start + start,
-            end: self.at.start + end.max(start),
-            ..self.at
-        }
+        Span { start: self.at.start + start, end: self.at.start + end.max(start), ..self.at }
     }
 }
 
@@ -80,11 +57,7 @@ pub fn substitute(written: &str, at: Span, env: Environment<'_>) -> Result<Value
     if !written.contains("${") {
         return Ok(Value::literal(written, at));
     }
-    let mut value = Value {
-        text: String::new(),
-        at,
-        pieces: Vec::new(),
-    };
+    let mut value = Value { text: String::new(), at, pieces: Vec::new() };
     let mut faults = Vec::new();
     let mut from = 0;
     while let Some(rest) = written.get(from..).filter(|rest| !rest.is_empty()) {
@@ -102,43 +75,26 @@ pub fn substitute(written: &str, at: Span, env: Environment<'_>) -> Result<Value
         } else {
             // Up to the next thing that may be one of the above; the first character is not.
             let first = rest.chars().next().map_or(1, char::len_utf8);
-            let len = rest
-                .get(first..)
-                .and_then(|tail| tail.find('$'))
-                .map_or(rest.len(), |next| first + next);
+            let len = rest.get(first..).and_then(|tail| tail.find('$')).map_or(rest.len(), |next| first + next);
             value.push(rest.get(..len).unwrap_or_default(), from, len, true);
             from += len;
         }
     }
-    if faults.is_empty() {
-        Ok(value)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(value) } else { Err(faults) }
 }
 
 impl Value {
     fn push(&mut self, text: &str, from: usize, len: usize, is_literal: bool) {
         let start = self.text.len();
         self.text.push_str(text);
-        self.pieces.push(Piece {
-            start,
-            end: self.text.len(),
-            from,
-            len,
-            is_literal,
-        });
+        self.pieces.push(Piece { start, end: self.text.len(), from, len, is_literal });
     }
 }
 
 /// `reference` is `${...}`, or `${...` to the end of the value.
 fn resolve(reference: &str, env: Environment<'_>) -> Result<String, Fault> {
-    let Some(inner) = reference
-        .strip_prefix("${")
-        .and_then(|inner| inner.strip_suffix('}'))
-    else {
-        return Err(Fault::whole(reference, "`${` without `}`")
-            .help("a literal `${` is written `$${`".to_owned()));
+    let Some(inner) = reference.strip_prefix("${").and_then(|inner| inner.strip_suffix('}')) else {
+        return Err(Fault::whole(reference, "`${` without `}`").help("a literal `${` is written `$${`".to_owned()));
     };
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -148,29 +104,22 @@ fn resolve(reference: &str, env: Environment<'_>) -> Result<String, Fault> {
         && name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
     if !is_name {
         let what = format!("{} is not the name of a variable", quoted(name));
-        return Err(
-            Fault::whole(reference, what).help("write `${NAME}` or `${NAME:-default}`".to_owned())
-        );
+        return Err(Fault::whole(reference, what).help("write `${NAME}` or `${NAME:-default}`".to_owned()));
     }
     let text = match (env(name), default) {
         (Some(text), None) => text,
         (Some(text), Some(_)) if !text.is_empty() => text,
         (_, Some(default)) => default.to_owned(),
         (None, None) => {
-            return Err(
-                Fault::whole(reference, format!("the variable `{name}` is not set"))
-                    .help(format!("set it, or write `${{{name}:-default}}`")),
-            );
+            return Err(Fault::whole(reference, format!("the variable `{name}` is not set"))
+                .help(format!("set it, or write `${{{name}:-default}}`")));
         }
     };
     // A line's end in a variable would be a second header field, or a second line of the log.
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         Some(c) => Err(Fault::whole(
             reference,
-            format!(
-                "the variable `{name}` holds a control character, 0x{:02x}",
-                u32::from(c)
-            ),
+            format!("the variable `{name}` holds a control character, 0x{:02x}", u32::from(c)),
         )),
         None => Ok(text),
     }
@@ -181,12 +130,7 @@ mod tests {
     use super::*;
 
     fn at(len: usize) -> Span {
-        Span {
-            source: 0,
-            line: 1,
-            start: 10,
-            end: 10 + len,
-        }
+        Span { source: 0, line: 1, start: 10, end: 10 + len }
     }
 
     fn run(written: &str) -> Result<Value, Vec<Fault>> {
@@ -202,19 +146,12 @@ mod tests {
 
     #[test]
     fn references_defaults_and_dollars() {
-        let text = |written: &str| {
-            run(written)
-                .map(|value| value.text)
-                .map_err(|faults| faults.len())
-        };
+        let text = |written: &str| run(written).map(|value| value.text).map_err(|faults| faults.len());
         assert_eq!(text("x ${A} y"), Ok("x long value y".to_owned()));
         assert_eq!(text("${B:-d}"), Ok("d".to_owned()));
         assert_eq!(text("${EMPTY:-d}${EMPTY}"), Ok("d".to_owned()));
         assert_eq!(text("${AGAIN}"), Ok("${A}".to_owned()));
-        assert_eq!(
-            text("$ $$ $A $${A} $$${A}"),
-            Ok("$ $$ $A ${A} $${A}".to_owned())
-        );
+        assert_eq!(text("$ $$ $A $${A} $$${A}"), Ok("$ $$ $A ${A} $${A}".to_owned()));
         assert_eq!(text("${B} ${C}"), Err(2));
         assert_eq!(text("${A"), Err(1));
         assert_eq!(text("${} ${1A} ${A-b}"), Err(3));

@@ -51,22 +51,12 @@ pub fn lines(source: usize, text: &str) -> impl Iterator<Item = Line<'_>> {
 }
 
 fn line(source: usize, number: u32, indent: usize, item: Item<'_>) -> Option<Line<'_>> {
-    let span = |start: usize, len: usize| Span {
-        source,
-        line: number,
-        start: indent + start,
-        end: indent + start + len,
-    };
+    let span =
+        |start: usize, len: usize| Span { source, line: number, start: indent + start, end: indent + start + len };
     match item {
         Item::SectionEnd | Item::Comment { .. } | Item::Blank { .. } => None,
-        Item::Error(raw) => Some(Line::BadSection {
-            raw,
-            at: span(0, raw.trim_end().len()),
-        }),
-        Item::Section { name, raw } => Some(Line::Section {
-            inner: name,
-            at: span(0, raw.trim_end().len()),
-        }),
+        Item::Error(raw) => Some(Line::BadSection { raw, at: span(0, raw.trim_end().len()) }),
+        Item::Section { name, raw } => Some(Line::Section { inner: name, at: span(0, raw.trim_end().len()) }),
         Item::Property { key, val, raw } => {
             let unindented = raw.trim_start();
             if unindented.len() < raw.len() && unindented.starts_with(['[', '#', ';']) {
@@ -101,35 +91,14 @@ mod tests {
     fn places_are_bytes_of_the_line() {
         let text = "# c\r\n\r\n  [a:b]\r\n\tkey =  v w \n  # c = d\n[x\nlone";
         let lines: Vec<_> = lines(0, text).collect();
-        let span = |line, start, end| Span {
-            source: 0,
-            line,
-            start,
-            end,
-        };
+        let span = |line, start, end| Span { source: 0, line, start, end };
         assert_eq!(
             lines,
             [
-                Line::Section {
-                    inner: "a:b",
-                    at: span(3, 2, 7)
-                },
-                Line::Property {
-                    key: "key",
-                    key_at: span(4, 1, 4),
-                    value: Some("v w"),
-                    value_at: span(4, 8, 11)
-                },
-                Line::BadSection {
-                    raw: "[x",
-                    at: span(6, 0, 2)
-                },
-                Line::Property {
-                    key: "lone",
-                    key_at: span(7, 0, 4),
-                    value: None,
-                    value_at: span(7, 4, 4)
-                },
+                Line::Section { inner: "a:b", at: span(3, 2, 7) },
+                Line::Property { key: "key", key_at: span(4, 1, 4), value: Some("v w"), value_at: span(4, 8, 11) },
+                Line::BadSection { raw: "[x", at: span(6, 0, 2) },
+                Line::Property { key: "lone", key_at: span(7, 0, 4), value: None, value_at: span(7, 4, 4) },
             ]
         );
     }

@@ -11,16 +11,10 @@ use super::schema::{Key, Kind};
 pub fn count(key: &Key, text: &str) -> Result<u64, Fault> {
     let (number, unit) = split(text);
     if number.is_empty() {
-        return Err(Fault::whole(
-            text,
-            format!("{} is not a number", quoted(text)),
-        ));
+        return Err(Fault::whole(text, format!("{} is not a number", quoted(text))));
     }
     if !unit.is_empty() {
-        return Err(Fault::part(
-            number.len()..text.len(),
-            format!("`{}` is a number without a unit", key.name),
-        ));
+        return Err(Fault::part(number.len()..text.len(), format!("`{}` is a number without a unit", key.name)));
     }
     let (min, max) = match key.kind {
         Kind::Count { min, max } => (min, max),
@@ -28,15 +22,7 @@ pub fn count(key: &Key, text: &str) -> Result<u64, Fault> {
         _ => (0, u64::MAX),
     };
     within(number.parse().ok(), min, max).ok_or_else(|| {
-        Fault::whole(
-            text,
-            format!(
-                "`{}` is {min} to {max}{}, not {}",
-                key.name,
-                none_note(key),
-                quoted(text)
-            ),
-        )
+        Fault::whole(text, format!("`{}` is {min} to {max}{}, not {}", key.name, none_note(key), quoted(text)))
     })
 }
 
@@ -49,10 +35,7 @@ pub fn size(key: &Key, text: &str) -> Result<u64, Fault> {
     };
     let (number, unit) = split(text);
     if number.is_empty() {
-        return Err(
-            Fault::whole(text, format!("{} is not a size", quoted(text)))
-                .help(Some("write 32k".to_owned())),
-        );
+        return Err(Fault::whole(text, format!("{} is not a size", quoted(text))).help(Some("write 32k".to_owned())));
     }
     if none && text == "0" {
         return Ok(0);
@@ -63,21 +46,11 @@ pub fn size(key: &Key, text: &str) -> Result<u64, Fault> {
         "m" => 20,
         "g" => 30,
         "" => {
-            return Err(
-                Fault::whole(text, format!("{} needs a unit: b, k, m or g", quoted(text))).help(
-                    format!(
-                        "did you mean `{text}{}`?",
-                        if text.len() > 3 { "b" } else { "k" }
-                    ),
-                ),
-            );
+            return Err(Fault::whole(text, format!("{} needs a unit: b, k, m or g", quoted(text)))
+                .help(format!("did you mean `{text}{}`?", if text.len() > 3 { "b" } else { "k" })));
         }
         other => {
-            let letter = other
-                .chars()
-                .next()
-                .map(|c| c.to_ascii_lowercase())
-                .filter(|c| "bkmg".contains(*c));
+            let letter = other.chars().next().map(|c| c.to_ascii_lowercase()).filter(|c| "bkmg".contains(*c));
             return Err(Fault::part(
                 number.len()..text.len(),
                 format!("{} is not a unit of size: b, k, m or g", quoted(other)),
@@ -85,21 +58,10 @@ pub fn size(key: &Key, text: &str) -> Result<u64, Fault> {
             .help(letter.map(|letter| format!("did you mean `{number}{letter}`?"))));
         }
     };
-    let bytes = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(1 << shift));
+    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
     within(bytes, min, max).ok_or_else(|| {
         let range = format!("{} to {}", show_size(min), show_size(max));
-        Fault::whole(
-            text,
-            format!(
-                "`{}` is {range}{}, not {}",
-                key.name,
-                none_note(key),
-                quoted(text)
-            ),
-        )
+        Fault::whole(text, format!("`{}` is {range}{}, not {}", key.name, none_note(key), quoted(text)))
     })
 }
 
@@ -112,8 +74,7 @@ pub fn duration(key: &Key, text: &str) -> Result<Duration, Fault> {
     let (number, unit) = split(text);
     if number.is_empty() {
         return Err(
-            Fault::whole(text, format!("{} is not a duration", quoted(text)))
-                .help(Some("write 30s".to_owned())),
+            Fault::whole(text, format!("{} is not a duration", quoted(text))).help(Some("write 30s".to_owned()))
         );
     }
     let factor = match unit {
@@ -123,14 +84,8 @@ pub fn duration(key: &Key, text: &str) -> Result<Duration, Fault> {
         "h" => 3_600_000,
         "d" => 86_400_000,
         "" => {
-            return Err(Fault::whole(
-                text,
-                format!("{} needs a unit: ms, s, m, h or d", quoted(text)),
-            )
-            .help(format!(
-                "did you mean `{text}{}`?",
-                if text.len() > 3 { "ms" } else { "s" }
-            )));
+            return Err(Fault::whole(text, format!("{} needs a unit: ms, s, m, h or d", quoted(text)))
+                .help(format!("did you mean `{text}{}`?", if text.len() > 3 { "ms" } else { "s" })));
         }
         other => {
             let lower = other.to_ascii_lowercase();
@@ -149,36 +104,20 @@ pub fn duration(key: &Key, text: &str) -> Result<Duration, Fault> {
             .help(meant.map(|meant| format!("did you mean `{number}{meant}`?"))));
         }
     };
-    let millis = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(factor));
-    within(millis, min, max)
-        .map(Duration::from_millis)
-        .ok_or_else(|| {
-            let range = format!("{} to {}", show_duration(min), show_duration(max));
-            Fault::whole(
-                text,
-                format!("`{}` is {range}, not {}", key.name, quoted(text)),
-            )
-        })
+    let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+    within(millis, min, max).map(Duration::from_millis).ok_or_else(|| {
+        let range = format!("{} to {}", show_duration(min), show_duration(max));
+        Fault::whole(text, format!("`{}` is {range}, not {}", key.name, quoted(text)))
+    })
 }
 
 /// `0660`: `Kind::Mode`.
 pub fn mode(_key: &Key, text: &str) -> Result<u32, Fault> {
-    let fault = || {
-        Fault::whole(
-            text,
-            format!("{} is not a mode: octal, 0000 to 0777", quoted(text)),
-        )
-    };
+    let fault = || Fault::whole(text, format!("{} is not a mode: octal, 0000 to 0777", quoted(text)));
     if !(3..=4).contains(&text.len()) || !text.bytes().all(|b| (b'0'..=b'7').contains(&b)) {
         return Err(fault());
     }
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| *mode <= 0o777)
-        .ok_or_else(fault)
+    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777).ok_or_else(fault)
 }
 
 /// The digits at the front, and the rest.
@@ -230,14 +169,8 @@ mod tests {
         assert!(size(&schema::SLICE_SIZE, "4096").is_err());
         assert!(size(&schema::SLICE_SIZE, "2m").is_err());
         assert!(size(&schema::BODY_SIZE, "99999999999999999999g").is_err());
-        assert_eq!(
-            duration(&schema::IDLE_TIMEOUT, "250ms"),
-            Ok(Duration::from_millis(250))
-        );
-        assert_eq!(
-            duration(&schema::IDLE_TIMEOUT, "1d"),
-            Ok(Duration::from_secs(86400))
-        );
+        assert_eq!(duration(&schema::IDLE_TIMEOUT, "250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration(&schema::IDLE_TIMEOUT, "1d"), Ok(Duration::from_secs(86400)));
         assert!(duration(&schema::IDLE_TIMEOUT, "0s").is_err());
         assert!(duration(&schema::IDLE_TIMEOUT, "25h").is_err());
         assert!(duration(&schema::IDLE_TIMEOUT, "30").is_err());

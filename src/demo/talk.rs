@@ -15,10 +15,7 @@ pub(super) const OUTPUT_BYTES_ENOUGH: usize = 16 * 1024;
 /// An empty buffer larger than this is given back.
 const KEPT_BYTES_MAX: usize = 4 * 1024;
 
-const LIMITS: HeadLimits = HeadLimits {
-    uri_size: INPUT_BYTES_MAX,
-    header_count: FIELDS_MAX,
-};
+const LIMITS: HeadLimits = HeadLimits { uri_size: INPUT_BYTES_MAX, header_count: FIELDS_MAX };
 
 /// For an answer to a request without an id of its own.
 const NO_ID: &[u8] = b"-";
@@ -27,11 +24,7 @@ enum State {
     /// Before the end of a head.
     Head,
     /// Reading the body of a request that is answered when it ends.
-    Body {
-        reader: BodyReader,
-        answer: Vec<u8>,
-        keep: bool,
-    },
+    Body { reader: BodyReader, answer: Vec<u8>, keep: bool },
     /// The last answer is written.
     Over,
 }
@@ -51,14 +44,7 @@ pub(super) struct Talk {
 
 impl Talk {
     pub(super) fn new() -> Self {
-        Self {
-            state: State::Head,
-            input: Vec::new(),
-            read: 0,
-            scanned: 0,
-            output: Vec::new(),
-            sent: 0,
-        }
+        Self { state: State::Head, input: Vec::new(), read: 0, scanned: 0, output: Vec::new(), sent: 0 }
     }
 
     /// How much may be given to `receive`. Never 0 when `go_on` wants more: then a head would be too large.
@@ -119,11 +105,7 @@ impl Talk {
                 }
                 Scan::Bad(refusal) => self.refuse(&refusal, date),
             },
-            State::Body {
-                reader,
-                answer,
-                keep,
-            } => {
+            State::Body { reader, answer, keep } => {
                 let unread = self.input.get_mut(self.read..).unwrap_or_default();
                 match reader.take(unread) {
                     Ok(taken) => {
@@ -149,8 +131,7 @@ impl Talk {
         match parse_request(bytes, &mut fields, &LIMITS) {
             Ok(head) => {
                 if head.expects_continue {
-                    self.output
-                        .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 }
                 self.state = State::Body {
                     reader: BodyReader::request(head.body),
@@ -189,13 +170,7 @@ impl Talk {
 /// Who answers, by which route the request came, and each field of it.
 fn answer(head: &RequestHead<'_, '_>, name: &str, date: &str) -> Vec<u8> {
     let mut body = Vec::new();
-    for part in [
-        &b"backend: "[..],
-        name.as_bytes(),
-        b"\nroute: ",
-        head.field("x-route").unwrap_or(b"-"),
-        b"\n",
-    ] {
+    for part in [&b"backend: "[..], name.as_bytes(), b"\nroute: ", head.field("x-route").unwrap_or(b"-"), b"\n"] {
         body.extend_from_slice(part);
     }
     for field in head.fields {

@@ -17,11 +17,7 @@ fn origin_with(number: usize, connections_max: usize) -> SocketAddr {
     let mut threads = Vec::new();
     let address = start_with(number, connections_max, &mut |name, body| {
         threads.push(name.clone());
-        std::thread::Builder::new()
-            .name(name)
-            .stack_size(128 * 1024)
-            .spawn(body)
-            .map(drop)
+        std::thread::Builder::new().name(name).stack_size(128 * 1024).spawn(body).map(drop)
     })
     .expect("an origin");
     assert_eq!(threads, [format!("demo-{number}")]);
@@ -75,17 +71,12 @@ fn length(head: &str) -> usize {
 #[test]
 fn an_answer_shows_who_by_which_route_and_each_field_in_order() {
     let mut client = Client::new(origin(7));
-    client.send(
-        b"GET / HTTP/1.1\r\nHost: a\r\nX-Route: demo\r\nx-lower:  b \r\nX-Request-Id: i1\r\n\r\n",
-    );
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Route: demo\r\nx-lower:  b \r\nX-Request-Id: i1\r\n\r\n");
     let (head, body) = client.answer();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\nDate: "), "{head}");
     assert!(head.contains(" GMT\r\n") && head.contains("Content-Type: text/plain"));
     assert!(head.contains("X-Request-Id: i1\r\n") && !head.contains("Connection"));
-    assert_eq!(
-        body,
-        "backend: demo-7\nroute: demo\nHost: a\nX-Route: demo\nx-lower: b\nX-Request-Id: i1\n"
-    );
+    assert_eq!(body, "backend: demo-7\nroute: demo\nHost: a\nX-Route: demo\nx-lower: b\nX-Request-Id: i1\n");
     client.send(b"GET /again HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer().1, "backend: demo-7\nroute: -\nHost: a\n");
 }
@@ -102,10 +93,7 @@ fn pipelined_requests_are_answered_in_order_bodies_dropped() {
     );
     assert!(client.answer().1.contains("N: 1\n"));
     assert!(client.answer().1.contains("N: 2\n"));
-    assert_eq!(
-        length(&client.head()),
-        "backend: demo-1\nroute: -\nHost: a\nN: 3\n".len()
-    );
+    assert_eq!(length(&client.head()), "backend: demo-1\nroute: -\nHost: a\nN: 3\n".len());
     let (head, body) = client.answer();
     assert!(head.contains("Connection: close\r\n") && body.contains("N: 4\n"));
     assert_eq!(client.rest(), b"");
@@ -114,9 +102,7 @@ fn pipelined_requests_are_answered_in_order_bodies_dropped() {
 #[test]
 fn a_request_in_pieces_is_one_request() {
     let mut client = Client::new(origin(1));
-    for byte in
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
-    {
+    for byte in b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n" {
         client.send(&[*byte]);
     }
     assert!(client.answer().1.starts_with("backend: demo-1\n"));
@@ -170,16 +156,11 @@ fn a_peer_that_reads_late_gets_every_answer() {
     let mut client = Client::new(address);
     let mut writer = client.0.get_ref().try_clone().expect("a second handle");
     let sender = std::thread::spawn(move || {
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-            "x".repeat(1000)
-        );
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(1000));
         for _ in 0..REQUESTS {
             writer.write_all(request.as_bytes()).expect("a write");
         }
-        writer
-            .shutdown(std::net::Shutdown::Write)
-            .expect("a half-close");
+        writer.shutdown(std::net::Shutdown::Write).expect("a half-close");
     });
     // Another connection is served meanwhile.
     let mut other = Client::new(address);
@@ -233,12 +214,7 @@ fn a_peer_that_reads_nothing_is_not_read_from() {
     peer.set_nonblocking(true).expect("a socket");
     let mut connection = Connection::new(ours.into());
     let mut scratch = vec![0; INPUT_BYTES_MAX];
-    let request = [
-        &b"GET / HTTP/1.1\r\nHost: a\r\nX: "[..],
-        &[b'x'; 4000],
-        b"\r\n\r\n",
-    ]
-    .concat();
+    let request = [&b"GET / HTTP/1.1\r\nHost: a\r\nX: "[..], &[b'x'; 4000], b"\r\n\r\n"].concat();
     let mut requests = 0;
     // Until it waits for the peer to read, and then until the peer can write no more.
     let wants = loop {
@@ -252,8 +228,7 @@ fn a_peer_that_reads_nothing_is_not_read_from() {
     };
     assert_eq!(wants, Some(epoll::EventFlags::OUT));
     assert!(connection.talk.unsent().len() < 2 * OUTPUT_BYTES_ENOUGH);
-    peer.shutdown(std::net::Shutdown::Write)
-        .expect("a half-close");
+    peer.shutdown(std::net::Shutdown::Write).expect("a half-close");
     let mut answers = Vec::new();
     loop {
         let _all_there_is = peer.read_to_end(&mut answers);
@@ -263,10 +238,7 @@ fn a_peer_that_reads_nothing_is_not_read_from() {
     }
     drop(connection);
     peer.read_to_end(&mut answers).expect("the end");
-    assert_eq!(
-        answers.windows(9).filter(|w| w == b"HTTP/1.1 ").count(),
-        requests
-    );
+    assert_eq!(answers.windows(9).filter(|w| w == b"HTTP/1.1 ").count(), requests);
 }
 
 #[test]

@@ -78,10 +78,7 @@ pub struct Decoder {
     extensions: usize,
 }
 
-const START: State = State::Size {
-    value: 0,
-    digits: false,
-};
+const START: State = State::Size { value: 0, digits: false };
 
 impl Default for Decoder {
     fn default() -> Self {
@@ -92,11 +89,7 @@ impl Default for Decoder {
 impl Decoder {
     /// At the start of a body.
     pub const fn new() -> Self {
-        Self {
-            state: START,
-            line: 0,
-            extensions: 0,
-        }
+        Self { state: START, line: 0, extensions: 0 }
     }
 
     /// Whether the final empty line was taken.
@@ -133,11 +126,7 @@ impl Decoder {
                     payload += now;
                     at += now;
                     let left = left - now as u64;
-                    self.state = if left == 0 {
-                        State::DataCr
-                    } else {
-                        State::Data { left }
-                    };
+                    self.state = if left == 0 { State::DataCr } else { State::Data { left } };
                 }
                 _ => {
                     let Some(byte) = rest.first() else { break };
@@ -146,12 +135,7 @@ impl Decoder {
                 }
             }
         }
-        Ok(Taken {
-            payload,
-            consumed: at,
-            end: self.is_finished(),
-            trailers,
-        })
+        Ok(Taken { payload, consumed: at, end: self.is_finished(), trailers })
     }
 
     /// One byte of what is neither payload nor trailers.
@@ -187,15 +171,9 @@ impl Decoder {
         self.state = match (self.state, byte) {
             (State::Size { value, .. }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-                let value = value
-                    .checked_mul(16)
-                    .and_then(|v| v.checked_add(digit))
-                    .filter(|v| *v <= i64::MAX as u64);
+                let value = value.checked_mul(16).and_then(|v| v.checked_add(digit)).filter(|v| *v <= i64::MAX as u64);
                 match value {
-                    Some(value) => State::Size {
-                        value,
-                        digits: true,
-                    },
+                    Some(value) => State::Size { value, digits: true },
                     None => return Err(BodyFault("a chunk is too large")),
                 }
             }
@@ -203,20 +181,13 @@ impl Decoder {
                 return Err(BodyFault("a chunk line has no size"));
             }
             (State::Size { value: size, .. }, b'\r') => State::LineLf { size },
-            (State::Size { value: size, .. } | State::Blank { size }, b';') => State::Extension {
-                size,
-                at: Extension::BeforeName,
-            },
-            (State::Size { value: size, .. } | State::Blank { size }, b' ' | b'\t') => {
-                State::Blank { size }
+            (State::Size { value: size, .. } | State::Blank { size }, b';') => {
+                State::Extension { size, at: Extension::BeforeName }
             }
-            (
-                State::Extension {
-                    size,
-                    at: Extension::Name | Extension::Token | Extension::AfterQuoted,
-                },
-                b'\r',
-            ) => State::LineLf { size },
+            (State::Size { value: size, .. } | State::Blank { size }, b' ' | b'\t') => State::Blank { size },
+            (State::Extension { size, at: Extension::Name | Extension::Token | Extension::AfterQuoted }, b'\r') => {
+                State::LineLf { size }
+            }
             (State::Extension { size, at }, _) => match at.next(byte) {
                 Some(at) => State::Extension { size, at },
                 None => return Err(BodyFault("a chunk extension is malformed")),
@@ -246,9 +217,7 @@ impl Extension {
             Self::Quoted | Self::Escape if is_value_byte(byte) => Self::Quoted,
             // A blank here must be followed by another extension, as one behind a size must.
             Self::Token | Self::AfterQuoted if blank => Self::AfterValue,
-            Self::Name | Self::AfterName | Self::Token | Self::AfterQuoted | Self::AfterValue
-                if byte == b';' =>
-            {
+            Self::Name | Self::AfterName | Self::Token | Self::AfterQuoted | Self::AfterValue if byte == b';' => {
                 Self::BeforeName
             }
             Self::AfterValue if blank => self,

@@ -38,10 +38,7 @@ impl fmt::Display for Peer {
 impl Peer {
     /// Writes it as `Display` does, without allocating.
     pub fn put<S: Sink>(&self, out: &mut S) -> Result<(), S::Error> {
-        let mut text = Text {
-            bytes: [0; 48],
-            len: 0,
-        };
+        let mut text = Text { bytes: [0; 48], len: 0 };
         // The longest address has 45 bytes: nothing is ever cut.
         let _ = write!(text, "{self}");
         out.put(text.bytes.get(..text.len).unwrap_or_default())
@@ -57,10 +54,7 @@ struct Text {
 impl fmt::Write for Text {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         let end = self.len + s.len();
-        self.bytes
-            .get_mut(self.len..end)
-            .ok_or(fmt::Error)?
-            .copy_from_slice(s.as_bytes());
+        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(s.as_bytes());
         self.len = end;
         Ok(())
     }
@@ -79,10 +73,7 @@ impl Trusted<'_> {
     /// Whether this peer is believed.
     pub fn contains(&self, peer: Peer) -> bool {
         match peer {
-            Peer::Ip(address) => self
-                .networks
-                .iter()
-                .any(|network| network.contains(&address)),
+            Peer::Ip(address) => self.networks.iter().any(|network| network.contains(&address)),
             Peer::Unix => self.unix,
         }
     }
@@ -95,10 +86,7 @@ pub fn client_address(peer: Peer, trusted: &Trusted<'_>, fields: &[Field<'_>]) -
         return (peer, false);
     }
     let mut client = peer;
-    let lines = fields
-        .iter()
-        .rev()
-        .filter(|f| classify(f.name) == Name::XForwardedFor);
+    let lines = fields.iter().rev().filter(|f| classify(f.name) == Name::XForwardedFor);
     for entry in lines.flat_map(|f| f.value.rsplit(|b| *b == b',')) {
         let Some(address) = address(trim_ows(entry)) else {
             break;
@@ -153,41 +141,17 @@ mod tests {
 
     /// The client, when these networks are trusted and these lines were received.
     fn client(peer: Peer, lines: &[&str]) -> (Peer, bool) {
-        let networks: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"]
-            .iter()
-            .map(|n| n.parse().unwrap())
-            .collect();
-        let fields: Vec<Field<'_>> = lines
-            .iter()
-            .map(|l| Field {
-                name: "x-Forwarded-For",
-                value: l.as_bytes(),
-            })
-            .collect();
-        client_address(
-            peer,
-            &Trusted {
-                networks: &networks,
-                unix: true,
-            },
-            &fields,
-        )
+        let networks: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().map(|n| n.parse().unwrap()).collect();
+        let fields: Vec<Field<'_>> =
+            lines.iter().map(|l| Field { name: "x-Forwarded-For", value: l.as_bytes() }).collect();
+        client_address(peer, &Trusted { networks: &networks, unix: true }, &fields)
     }
 
     #[test]
     fn an_untrusted_peer_is_the_client_itself() {
-        assert_eq!(
-            client(ip("192.0.2.1"), &["1.1.1.1"]),
-            (ip("192.0.2.1"), false)
-        );
-        let nobody = Trusted {
-            networks: &[],
-            unix: false,
-        };
-        assert_eq!(
-            client_address(Peer::Unix, &nobody, &[]),
-            (Peer::Unix, false)
-        );
+        assert_eq!(client(ip("192.0.2.1"), &["1.1.1.1"]), (ip("192.0.2.1"), false));
+        let nobody = Trusted { networks: &[], unix: false };
+        assert_eq!(client_address(Peer::Unix, &nobody, &[]), (Peer::Unix, false));
     }
 
     #[test]
@@ -234,18 +198,12 @@ mod tests {
             ("192.0.2.1:80", "192.0.2.1"),
             ("[2001:db8::1]:80", "2001:db8::1"),
             ("[::ffff:192.0.2.1]:80", "192.0.2.1"),
-            (
-                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:1",
-                "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            ),
+            ("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
         ] {
             let peer = Peer::from(text.parse::<SocketAddr>().unwrap());
             let mut out = Vec::new();
             peer.put(&mut out).unwrap();
-            assert_eq!(
-                (peer.to_string().as_str(), out.as_slice()),
-                (due, due.as_bytes())
-            );
+            assert_eq!((peer.to_string().as_str(), out.as_slice()), (due, due.as_bytes()));
         }
         assert_eq!(Peer::Unix.to_string(), "unix:");
     }

@@ -99,21 +99,13 @@ impl FramingFields {
     /// RFC 9112 section 6.3 for a request, with no leniency taken.
     pub(crate) fn request(&self, version: Version) -> Result<Body, Refusal> {
         match (self.coding, self.lengths) {
-            (Coding::Unknown, _) => Err(Refusal::new(
-                501,
-                "the only transfer coding taken here is chunked",
-            )),
-            (Coding::Broken, _) => Err(Refusal::new(
-                400,
-                "Transfer-Encoding does not say where the body ends",
-            )),
+            (Coding::Unknown, _) => Err(Refusal::new(501, "the only transfer coding taken here is chunked")),
+            (Coding::Broken, _) => Err(Refusal::new(400, "Transfer-Encoding does not say where the body ends")),
             (Coding::Chunked, _) if version == Version::Http10 => {
                 Err(Refusal::new(400, "HTTP/1.0 has no Transfer-Encoding"))
             }
             (Coding::Chunked, 0) => Ok(Body::Chunked),
-            (Coding::Chunked, _) => {
-                Err(Refusal::new(400, "Content-Length beside Transfer-Encoding"))
-            }
+            (Coding::Chunked, _) => Err(Refusal::new(400, "Content-Length beside Transfer-Encoding")),
             (Coding::Absent, 0) => Ok(Body::None),
             (Coding::Absent, 1) => match self.length {
                 Some(length) => Ok(Body::Length(length)),
@@ -139,25 +131,17 @@ impl FramingFields {
             return Err(BadResponse("the response has more than one Content-Length"));
         }
         if self.lengths == 1 && self.length.is_none() {
-            return Err(BadResponse(
-                "Content-Length of the response is not a number",
-            ));
+            return Err(BadResponse("Content-Length of the response is not a number"));
         }
         if self.lengths == 1 && self.coding != Coding::Absent {
-            return Err(BadResponse(
-                "Content-Length beside Transfer-Encoding in the response",
-            ));
+            return Err(BadResponse("Content-Length beside Transfer-Encoding in the response"));
         }
         if bodiless {
             return Ok(ResponseBody::None);
         }
         match (self.coding, self.length) {
-            (Coding::Unknown, _) => Err(BadResponse(
-                "the response has a transfer coding other than chunked",
-            )),
-            (Coding::Broken, _) => Err(BadResponse(
-                "Transfer-Encoding of the response is malformed",
-            )),
+            (Coding::Unknown, _) => Err(BadResponse("the response has a transfer coding other than chunked")),
+            (Coding::Broken, _) => Err(BadResponse("Transfer-Encoding of the response is malformed")),
             (Coding::Chunked, _) if version == Version::Http10 => {
                 Err(BadResponse("an HTTP/1.0 response with Transfer-Encoding"))
             }

@@ -84,10 +84,7 @@ impl<'b> Method<'b> {
 
     /// Whether sending it twice means the same as once (RFC 9110 section 9.2.2); an unknown method is not.
     pub fn is_idempotent(self) -> bool {
-        matches!(
-            self,
-            Self::Get | Self::Head | Self::Options | Self::Trace | Self::Put | Self::Delete
-        )
+        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace | Self::Put | Self::Delete)
     }
 }
 
@@ -122,10 +119,7 @@ pub struct RequestHead<'h, 'b> {
 impl<'b> RequestHead<'_, 'b> {
     /// The value of the first field of this name.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.fields
-            .iter()
-            .find(|f| f.name.eq_ignore_ascii_case(name))
-            .map(|f| f.value)
+        self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
     }
 
     /// The host for matching: without port, without the dot of the root. An IPv6 address keeps its brackets.
@@ -161,9 +155,6 @@ pub struct ResponseHead<'h, 'b> {
 impl<'b> ResponseHead<'_, 'b> {
     /// The value of the first field of this name.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.fields
-            .iter()
-            .find(|f| f.name.eq_ignore_ascii_case(name))
-            .map(|f| f.value)
+        self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
     }
 }

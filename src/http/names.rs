@@ -43,28 +43,13 @@ pub(crate) fn classify(name: &str) -> Name {
         4 => &[(b"host", Name::Host)],
         6 => &[(b"expect", Name::Expect)],
         7 => &[(b"upgrade", Name::Upgrade)],
-        9 => &[
-            (b"x-real-ip", Name::XRealIp),
-            (b"forwarded", Name::Forwarded),
-        ],
-        10 => &[
-            (b"connection", Name::Connection),
-            (b"keep-alive", Name::KeepAlive),
-        ],
-        12 => &[
-            (b"x-request-id", Name::XRequestId),
-            (b"max-forwards", Name::MaxForwards),
-        ],
+        9 => &[(b"x-real-ip", Name::XRealIp), (b"forwarded", Name::Forwarded)],
+        10 => &[(b"connection", Name::Connection), (b"keep-alive", Name::KeepAlive)],
+        12 => &[(b"x-request-id", Name::XRequestId), (b"max-forwards", Name::MaxForwards)],
         14 => &[(b"content-length", Name::ContentLength)],
         15 => &[(b"x-forwarded-for", Name::XForwardedFor)],
-        16 => &[
-            (b"x-forwarded-host", Name::XForwardedHost),
-            (b"proxy-connection", Name::ProxyConnection),
-        ],
-        17 => &[
-            (b"transfer-encoding", Name::TransferEncoding),
-            (b"x-forwarded-proto", Name::XForwardedProto),
-        ],
+        16 => &[(b"x-forwarded-host", Name::XForwardedHost), (b"proxy-connection", Name::ProxyConnection)],
+        17 => &[(b"transfer-encoding", Name::TransferEncoding), (b"x-forwarded-proto", Name::XForwardedProto)],
         0..=12 => return Name::Other,
         _ => &[],
     };
@@ -90,11 +75,7 @@ pub(crate) fn classify(name: &str) -> Name {
 #[inline]
 pub(crate) fn same_but_for_dashes(a: &[u8], b: &[u8]) -> bool {
     let fold = |c: u8| {
-        if c == b'_' {
-            b'-'
-        } else {
-            c.to_ascii_lowercase()
-        }
+        if c == b'_' { b'-' } else { c.to_ascii_lowercase() }
     };
     a.len() == b.len() && a.iter().zip(b).all(|(x, y)| fold(*x) == fold(*y))
 }
@@ -161,9 +142,7 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        value = value
-            .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))?;
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
     }
     (value <= i64::MAX as u64).then_some(value)
 }
@@ -208,10 +187,7 @@ pub(crate) struct Named<'b> {
 impl<'b> Named<'b> {
     /// Collected over all Connection lines: an empty first line must not end the search.
     pub fn of(fields: &[Field<'b>]) -> Self {
-        let mut named = Self {
-            names: [&[]; OPTIONS_MAX],
-            len: 0,
-        };
+        let mut named = Self { names: [&[]; OPTIONS_MAX], len: 0 };
         for field in fields {
             if field.name.len() != 10 || classify(field.name) != Name::Connection {
                 continue;
@@ -238,12 +214,7 @@ impl<'b> Named<'b> {
     /// Whether Connection names this field.
     #[inline]
     pub fn contains(&self, name: &str) -> bool {
-        self.len != 0
-            && self
-                .names
-                .iter()
-                .take(self.len)
-                .any(|n| n.eq_ignore_ascii_case(name.as_bytes()))
+        self.len != 0 && self.names.iter().take(self.len).any(|n| n.eq_ignore_ascii_case(name.as_bytes()))
     }
 }
 

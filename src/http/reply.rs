@@ -31,12 +31,7 @@ pub struct Reply<'a> {
 /// Writes an answer, head and body.
 pub fn reply<S: Sink>(reply: &Reply<'_>, out: &mut S) -> Result<(), S::Error> {
     put_status_line(reply.status, b"", out)?;
-    let given = |name: &str| {
-        reply
-            .extra
-            .iter()
-            .any(|(n, _)| n.eq_ignore_ascii_case(name))
-    };
+    let given = |name: &str| reply.extra.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
     // These two have no content, so nothing describes it (RFC 9110 sections 15.3.5 and 15.4.5).
     let content = !matches!(reply.status, 100..=199 | 204 | 304);
     if !given("date") {
@@ -68,11 +63,7 @@ pub fn reply<S: Sink>(reply: &Reply<'_>, out: &mut S) -> Result<(), S::Error> {
 }
 
 /// Writes what a refused client reads.
-pub fn refusal_body<S: Sink>(
-    refusal: &Refusal,
-    request_id: &[u8],
-    out: &mut S,
-) -> Result<(), S::Error> {
+pub fn refusal_body<S: Sink>(refusal: &Refusal, request_id: &[u8], out: &mut S) -> Result<(), S::Error> {
     put_decimal(u64::from(refusal.status), out)?;
     out.put(b" ")?;
     out.put(reason_phrase(refusal.status).as_bytes())?;
@@ -84,19 +75,11 @@ pub fn refusal_body<S: Sink>(
 }
 
 /// `HTTP/1.1 code reason`, the canonical reason when there is none.
-pub(crate) fn put_status_line<S: Sink>(
-    status: u16,
-    reason: &[u8],
-    out: &mut S,
-) -> Result<(), S::Error> {
+pub(crate) fn put_status_line<S: Sink>(status: u16, reason: &[u8], out: &mut S) -> Result<(), S::Error> {
     out.put(b"HTTP/1.1 ")?;
     put_decimal(u64::from(status), out)?;
     out.put(b" ")?;
-    out.put(if reason.is_empty() {
-        reason_phrase(status).as_bytes()
-    } else {
-        reason
-    })?;
+    out.put(if reason.is_empty() { reason_phrase(status).as_bytes() } else { reason })?;
     out.put(b"\r\n")
 }
 

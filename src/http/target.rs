@@ -43,9 +43,7 @@ static CLASSES: [u8; 256] = {
 
 #[inline]
 fn classes_of(bytes: &[u8]) -> u8 {
-    bytes
-        .iter()
-        .fold(0, |seen, b| seen | CLASSES[usize::from(*b)])
+    bytes.iter().fold(0, |seen, b| seen | CLASSES[usize::from(*b)])
 }
 
 /// Takes a request target apart (RFC 9112 sections 3.2.1, 3.2.2 and 3.2.4; authority-form is refused earlier).
@@ -53,11 +51,7 @@ pub fn parse<'b>(target: &'b [u8], method: Method<'_>) -> Result<Target<'b>, Ref
     let (authority, rest) = match target {
         [b'/', ..] => (None, target),
         b"*" if method == Method::Options => {
-            return Ok(Target {
-                path: target,
-                query: b"",
-                authority: None,
-            });
+            return Ok(Target { path: target, query: b"", authority: None });
         }
         b"*" => return Err(Refusal::new(400, "the target * is for OPTIONS only")),
         _ => {
@@ -71,10 +65,7 @@ pub fn parse<'b>(target: &'b [u8], method: Method<'_>) -> Result<Target<'b>, Ref
     };
     let seen = classes_of(path);
     if (seen | classes_of(query)) & NEVER != 0 {
-        return Err(Refusal::new(
-            400,
-            "the target has a byte that no target may have",
-        ));
+        return Err(Refusal::new(400, "the target has a byte that no target may have"));
     }
     if seen & NOT_IN_PATH != 0 {
         return Err(Refusal::new(400, "the path has a backslash"));
@@ -88,11 +79,7 @@ pub fn parse<'b>(target: &'b [u8], method: Method<'_>) -> Result<Target<'b>, Ref
         [] => b"/",
         path => path,
     };
-    Ok(Target {
-        path,
-        query,
-        authority,
-    })
+    Ok(Target { path, query, authority })
 }
 
 /// `http://authority` and what follows it.
@@ -102,15 +89,9 @@ fn split_absolute(target: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
         _ => None,
     };
     let Some(rest) = after(b"http://").or_else(|| after(b"https://")) else {
-        return Err(Refusal::new(
-            400,
-            "the target is neither a path nor an http or https URL",
-        ));
+        return Err(Refusal::new(400, "the target is neither a path nor an http or https URL"));
     };
-    let end = rest
-        .iter()
-        .position(|b| matches!(b, b'/' | b'?'))
-        .unwrap_or(rest.len());
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at_checked(end).unwrap_or((rest, b""));
     if authority.contains(&b'@') {
         return Err(Refusal::new(400, "the target has user information"));
@@ -151,8 +132,7 @@ pub fn is_host(host: &[u8]) -> bool {
     let port_is_good = match port {
         None => true,
         Some(digits) => {
-            (1..=5).contains(&digits.len())
-                && super::names::decimal(digits).is_some_and(|p| p <= u64::from(u16::MAX))
+            (1..=5).contains(&digits.len()) && super::names::decimal(digits).is_some_and(|p| p <= u64::from(u16::MAX))
         }
     };
     port_is_good && (is_reg_name(name) || is_ipv6_literal(name))
@@ -168,10 +148,9 @@ pub fn host_name(host: &[u8]) -> &[u8] {
 fn split_port(host: &[u8]) -> (&[u8], Option<&[u8]>) {
     let from = host.iter().rposition(|b| *b == b']').unwrap_or(0);
     match host.iter().rposition(|b| *b == b':') {
-        Some(colon) if colon >= from => (
-            host.get(..colon).unwrap_or_default(),
-            Some(host.get(colon + 1..).unwrap_or_default()),
-        ),
+        Some(colon) if colon >= from => {
+            (host.get(..colon).unwrap_or_default(), Some(host.get(colon + 1..).unwrap_or_default()))
+        }
         _ => (host, None),
     }
 }
@@ -185,10 +164,7 @@ fn is_reg_name(name: &[u8]) -> bool {
             [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
             [b, rest @ ..]
                 if b.is_ascii_alphanumeric()
-                    || matches!(
-                        b,
-                        b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')'
-                    )
+                    || matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')')
                     || matches!(b, b'*' | b'+' | b';' | b'=') =>
             {
                 rest
@@ -199,10 +175,7 @@ fn is_reg_name(name: &[u8]) -> bool {
 }
 
 fn is_ipv6_literal(name: &[u8]) -> bool {
-    let Some(address) = name
-        .strip_prefix(b"[")
-        .and_then(|rest| rest.strip_suffix(b"]"))
-    else {
+    let Some(address) = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
         return false;
     };
     std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())

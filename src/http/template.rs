@@ -104,13 +104,8 @@ impl Template {
     /// Reads a text: `{name}` is a placeholder, `{{` and `}}` are braces, control characters are refused (they would
     /// end a field).
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let error = |at, what: &str, name: &str| {
-            Err(TemplateError {
-                at,
-                what: what.to_owned(),
-                name: name.to_owned(),
-            })
-        };
+        let error =
+            |at, what: &str, name: &str| Err(TemplateError { at, what: what.to_owned(), name: name.to_owned() });
         let mut segments = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -121,11 +116,7 @@ impl Template {
                 rest = after;
             } else if let Some(inner) = rest.strip_prefix('{') {
                 let Some((name, after)) = inner.split_once('}') else {
-                    return error(
-                        at,
-                        "`{` without its `}`; a brace itself is written `{{`",
-                        "",
-                    );
+                    return error(at, "`{` without its `}`; a brace itself is written `{{`", "");
                 };
                 let Some(placeholder) = Placeholder::of(name) else {
                     return error(at, &format!("there is no placeholder `{{{name}}}`"), name);
@@ -136,11 +127,7 @@ impl Template {
                 segments.push(Segment::Placeholder(placeholder));
                 rest = after;
             } else if c == '}' {
-                return error(
-                    at,
-                    "`}` without its `{`; a brace itself is written `}}`",
-                    "",
-                );
+                return error(at, "`}` without its `{`; a brace itself is written `}}`", "");
             } else if c.is_ascii_control() && c != '\t' {
                 return error(at, "a control character", "");
             } else {
@@ -187,9 +174,7 @@ impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for segment in &self.0 {
             match segment {
-                Segment::Literal(text) => {
-                    f.write_str(&text.replace('{', "{{").replace('}', "}}"))?
-                }
+                Segment::Literal(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
                 Segment::Placeholder(placeholder) => write!(f, "{{{}}}", placeholder.name())?,
             }
         }
@@ -213,20 +198,13 @@ mod tests {
             request_id: b"id-1",
         };
         let mut out = Vec::new();
-        Template::parse(text)
-            .unwrap()
-            .put(&values, &mut out)
-            .unwrap();
+        Template::parse(text).unwrap().put(&values, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn every_placeholder_is_filled_in() {
-        let text = PLACEHOLDERS
-            .iter()
-            .map(|p| format!("{{{p}}}"))
-            .collect::<Vec<_>>()
-            .join(" ");
+        let text = PLACEHOLDERS.iter().map(|p| format!("{{{p}}}")).collect::<Vec<_>>().join(" ");
         assert_eq!(filled(&text), "a.example:80 /p?q /p 127.0.0.1 http id-1");
         for name in PLACEHOLDERS {
             assert_eq!(Placeholder::of(name).map(Placeholder::name), Some(*name));
@@ -235,10 +213,7 @@ mod tests {
 
     #[test]
     fn doubled_braces_are_braces() {
-        assert_eq!(
-            filled("{{host}} }}{{ {{{host}}}"),
-            "{host} }{ {a.example:80}"
-        );
+        assert_eq!(filled("{{host}} }}{{ {{{host}}}"), "{host} }{ {a.example:80}");
     }
 
     #[test]
@@ -253,10 +228,7 @@ mod tests {
     #[test]
     fn a_text_without_placeholder_is_literal() {
         assert_eq!(Template::parse("").unwrap().is_literal(), Some(""));
-        assert_eq!(
-            Template::parse("a {{b}}").unwrap().is_literal(),
-            Some("a {b}")
-        );
+        assert_eq!(Template::parse("a {{b}}").unwrap().is_literal(), Some("a {b}"));
         assert_eq!(Template::parse("{host}").unwrap().is_literal(), None);
     }
 
@@ -275,11 +247,7 @@ mod tests {
             ("\x7f", 0, ""),
         ] {
             let error = Template::parse(text).unwrap_err();
-            assert_eq!(
-                (error.at, error.name.as_str()),
-                (at, name),
-                "{text:?}: {error}"
-            );
+            assert_eq!((error.at, error.name.as_str()), (at, name), "{text:?}: {error}");
             assert!(!error.what.is_empty());
         }
     }

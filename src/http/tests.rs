@@ -11,21 +11,13 @@ mod rebuilt_responses;
 mod responses;
 mod splits;
 
-use super::head::{
-    HeadLimits, RequestHead, ResponseHead, Scan, parse_request, parse_response, scan, scan_response,
-};
+use super::head::{HeadLimits, RequestHead, ResponseHead, Scan, parse_request, parse_response, scan, scan_response};
 use super::{BadResponse, Refusal, no_fields};
 
-const LIMITS: HeadLimits = HeadLimits {
-    uri_size: 8192,
-    header_count: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { uri_size: 8192, header_count: 100 };
 
 /// Reads a request and shows its head to `see`.
-fn with_request<T>(
-    bytes: &[u8],
-    see: impl FnOnce(&RequestHead<'_, '_>) -> T,
-) -> Result<T, Refusal> {
+fn with_request<T>(bytes: &[u8], see: impl FnOnce(&RequestHead<'_, '_>) -> T) -> Result<T, Refusal> {
     let (skip, len) = match scan(bytes, 0) {
         Scan::Whole { skip, len } => (skip, len),
         Scan::Bad(refusal) => return Err(refusal),
@@ -52,9 +44,7 @@ fn with_response<T>(
 
 /// The status a request is refused with; 0 if it is not.
 fn refused(bytes: impl AsRef<[u8]>) -> u16 {
-    with_request(bytes.as_ref(), |_| ())
-        .err()
-        .map_or(0, |r| r.status)
+    with_request(bytes.as_ref(), |_| ()).err().map_or(0, |r| r.status)
 }
 
 /// `GET / HTTP/1.1`, Host, and these lines, each without its CRLF.

@@ -27,12 +27,7 @@ pub struct Taken {
 
 impl Taken {
     pub(crate) fn plain(bytes: usize, end: bool) -> Self {
-        Self {
-            payload: bytes,
-            consumed: bytes,
-            end,
-            trailers: 0..0,
-        }
+        Self { payload: bytes, consumed: bytes, end, trailers: 0..0 }
     }
 }
 
@@ -76,9 +71,7 @@ impl BodyReader {
         match &mut self.framing {
             Framing::Length(left) => {
                 // A length that does not fit in memory is more than the buffer holds.
-                let now = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len());
+                let now = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= now as u64;
                 Ok(Taken::plain(now, *left == 0))
             }

@@ -28,10 +28,7 @@ pub struct ChunkLine {
 impl ChunkLine {
     /// For a chunk of `len` bytes. 0 would be the last chunk: a caller with nothing to send sends no chunk.
     pub fn new(len: usize) -> Self {
-        let mut line = Self {
-            bytes: *b"0000000000000000\r\n",
-            start: 16,
-        };
+        let mut line = Self { bytes: *b"0000000000000000\r\n", start: 16 };
         let mut left = len;
         for at in (0..16).rev() {
             line.bytes[at] = b"0123456789abcdef"[left & 0xf];
@@ -98,9 +95,7 @@ fn may_pass(name: &[u8]) -> bool {
         b"www-authenticate",
     ];
     match std::str::from_utf8(name) {
-        Ok(text) if classify(text) == Name::Other => {
-            !NEVER.iter().any(|n| n.eq_ignore_ascii_case(name))
-        }
+        Ok(text) if classify(text) == Name::Other => !NEVER.iter().any(|n| n.eq_ignore_ascii_case(name)),
         _ => false,
     }
 }

@@ -34,27 +34,17 @@ pub fn parse_request<'h, 'b>(
         return Err(Refusal::new(400, "the head does not end where it should"));
     }
     let method = Method::of(method);
-    let version = if version == 0 {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
+    let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     if method == Method::Connect {
         return Err(Refusal::new(405, "this router makes no CONNECT tunnels"));
     }
 
     let said = Said::by(fields);
     if said.framing.has_unknown_coding() {
-        return Err(Refusal::new(
-            501,
-            "the only transfer coding taken here is chunked",
-        ));
+        return Err(Refusal::new(501, "the only transfer coding taken here is chunked"));
     }
     if said.expect == Expect::Unknown && version == Version::Http11 {
-        return Err(Refusal::new(
-            417,
-            "the only expectation met here is 100-continue",
-        ));
+        return Err(Refusal::new(417, "the only expectation met here is 100-continue"));
     }
     let body = said.framing.request(version)?;
     if said.connection.options > OPTIONS_MAX {
@@ -81,25 +71,16 @@ pub fn parse_request<'h, 'b>(
             && version == Version::Http11
             && method == Method::Get
             && body == Body::None,
-        keep_alive: !said.connection.close
-            && (version == Version::Http11 || said.connection.keep_alive),
+        keep_alive: !said.connection.close && (version == Version::Http11 || said.connection.keep_alive),
     })
 }
 
 /// Whether a request line that has not ended yet already has a target over the limit.
 pub fn uri_too_long(partial: &[u8], uri_size: usize) -> bool {
-    let start = partial
-        .iter()
-        .position(|b| !matches!(b, b'\r' | b'\n'))
-        .unwrap_or(partial.len());
+    let start = partial.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(partial.len());
     let line = partial.get(start..).unwrap_or_default();
-    let line = line
-        .split(|b| matches!(b, b'\r' | b'\n'))
-        .next()
-        .unwrap_or_default();
-    line.split(|b| *b == b' ')
-        .nth(1)
-        .is_some_and(|target| target.len() > uri_size)
+    let line = line.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
+    line.split(|b| *b == b' ').nth(1).is_some_and(|target| target.len() > uri_size)
 }
 
 const URI_TOO_LONG: Refusal = Refusal::new(414, "the request target is too long");
@@ -142,12 +123,10 @@ impl<'b> Said<'b> {
                 Name::TransferEncoding => said.framing.transfer_encoding(field.value),
                 Name::Connection => said.connection.add(field.value),
                 Name::Upgrade => {
-                    said.upgrade_websocket |=
-                        elements(field.value).any(|e| e.eq_ignore_ascii_case(b"websocket"));
+                    said.upgrade_websocket |= elements(field.value).any(|e| e.eq_ignore_ascii_case(b"websocket"));
                 }
                 Name::Expect => {
-                    let known =
-                        elements(field.value).all(|e| e.eq_ignore_ascii_case(b"100-continue"));
+                    let known = elements(field.value).all(|e| e.eq_ignore_ascii_case(b"100-continue"));
                     if !known {
                         said.expect = Expect::Unknown;
                     } else if said.expect == Expect::Absent {
@@ -162,16 +141,9 @@ impl<'b> Said<'b> {
 }
 
 /// The one host that Host and an absolute target agree on (RFC 9112 section 3.2).
-fn agreed_host<'b>(
-    said: &Said<'b>,
-    authority: Option<&'b [u8]>,
-    version: Version,
-) -> Result<&'b [u8], Refusal> {
+fn agreed_host<'b>(said: &Said<'b>, authority: Option<&'b [u8]>, version: Version) -> Result<&'b [u8], Refusal> {
     if said.hosts > 1 {
-        return Err(Refusal::new(
-            400,
-            "the request has more than one Host field",
-        ));
+        return Err(Refusal::new(400, "the request has more than one Host field"));
     }
     let host = match (said.host, authority) {
         (None, _) if version == Version::Http11 => {
@@ -180,18 +152,11 @@ fn agreed_host<'b>(
         (None, None) => return Ok(b""),
         (None, Some(authority)) => authority,
         (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-            return Err(Refusal::new(
-                400,
-                "the Host field differs from the authority of the target",
-            ));
+            return Err(Refusal::new(400, "the Host field differs from the authority of the target"));
         }
         (Some(host), _) => host,
     };
-    if target::is_host(host) {
-        Ok(host)
-    } else {
-        Err(Refusal::new(400, "the Host field is no host"))
-    }
+    if target::is_host(host) { Ok(host) } else { Err(Refusal::new(400, "the Host field is no host")) }
 }
 
 /// The status for a head that the tokeniser refused. Slow and thorough: this connection is about to close.
@@ -200,38 +165,24 @@ fn why_not(head: &[u8], error: Option<httparse::Error>, limits: &HeadLimits) -> 
         return URI_TOO_LONG;
     }
     // The start line and the empty line are no fields.
-    let fields = head
-        .iter()
-        .filter(|b| **b == b'\n')
-        .count()
-        .saturating_sub(2);
+    let fields = head.iter().filter(|b| **b == b'\n').count().saturating_sub(2);
     if error == Some(httparse::Error::TooManyHeaders) || fields > limits.header_count {
         return TOO_MANY_FIELDS;
     }
     match error {
         Some(httparse::Error::Version) => {
-            let line = head
-                .split(|b| matches!(b, b'\r' | b'\n'))
-                .next()
-                .unwrap_or_default();
+            let line = head.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
             let mut parts = line.split(|b| *b == b' ');
             match (parts.next(), parts.next(), parts.next(), parts.next()) {
-                (
-                    _,
-                    _,
-                    Some([b'H', b'T', b'T', b'P', b'/', b'1'..=b'9', b'.', b'0'..=b'9']),
-                    None,
-                ) => Refusal::new(505, "this router speaks HTTP/1.1 and HTTP/1.0"),
+                (_, _, Some([b'H', b'T', b'T', b'P', b'/', b'1'..=b'9', b'.', b'0'..=b'9']), None) => {
+                    Refusal::new(505, "this router speaks HTTP/1.1 and HTTP/1.0")
+                }
                 _ => Refusal::new(400, "the request line has no HTTP version"),
             }
         }
         Some(httparse::Error::HeaderName) => Refusal::new(400, "a header field name is malformed"),
-        Some(httparse::Error::HeaderValue) => {
-            Refusal::new(400, "a header field value is malformed")
-        }
-        Some(httparse::Error::NewLine) => {
-            Refusal::new(400, "a line of the head does not end with CRLF")
-        }
+        Some(httparse::Error::HeaderValue) => Refusal::new(400, "a header field value is malformed"),
+        Some(httparse::Error::NewLine) => Refusal::new(400, "a line of the head does not end with CRLF"),
         _ => Refusal::new(400, "the request line is malformed"),
     }
 }

@@ -14,39 +14,25 @@ pub fn parse_response<'h, 'b>(
     request_was_head: bool,
 ) -> Result<ResponseHead<'h, 'b>, BadResponse> {
     let mut parsed = httparse::Response::new(&mut []);
-    let outcome = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut parsed,
-        head,
-        fields.as_mut_slice(),
-    );
-    let (Ok(httparse::Status::Complete(used)), Some(version), Some(status)) =
-        (outcome, parsed.version, parsed.code)
+    let outcome =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, fields.as_mut_slice());
+    let (Ok(httparse::Status::Complete(used)), Some(version), Some(status)) = (outcome, parsed.version, parsed.code)
     else {
         return Err(BadResponse(match outcome {
             Err(httparse::Error::TooManyHeaders) => "the response has too many header fields",
-            Err(httparse::Error::Version | httparse::Error::Status) => {
-                "the status line is malformed"
-            }
+            Err(httparse::Error::Version | httparse::Error::Status) => "the status line is malformed",
             Err(httparse::Error::HeaderName) => "a header field name of the response is malformed",
-            Err(httparse::Error::HeaderValue) => {
-                "a header field value of the response is malformed"
-            }
+            Err(httparse::Error::HeaderValue) => "a header field value of the response is malformed",
             _ => "the response head is malformed",
         }));
     };
     if used != head.len() {
-        return Err(BadResponse(
-            "the response head does not end where it should",
-        ));
+        return Err(BadResponse("the response head does not end where it should"));
     }
     if !(100..=599).contains(&status) {
         return Err(BadResponse("the status is not between 100 and 599"));
     }
-    let version = if version == 0 {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
+    let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     let fields: &'h [Field<'b>] = parsed.headers;
 
     let mut framing = FramingFields::default();
@@ -60,9 +46,7 @@ pub fn parse_response<'h, 'b>(
         }
     }
     if connection.options > OPTIONS_MAX {
-        return Err(BadResponse(
-            "Connection of the response names too many options",
-        ));
+        return Err(BadResponse("Connection of the response names too many options"));
     }
     let body = framing.response(version, status, request_was_head)?;
     Ok(ResponseHead {
@@ -81,9 +65,6 @@ pub fn parse_response<'h, 'b>(
 /// The reason of a status line. Its bytes were checked with the line; obs-text, which the tokeniser hides, is kept raw.
 fn reason(head: &[u8]) -> &[u8] {
     const BEFORE: usize = "HTTP/1.1 200 ".len();
-    let line = head
-        .split(|b| matches!(b, b'\r' | b'\n'))
-        .next()
-        .unwrap_or_default();
+    let line = head.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
     line.get(BEFORE..).unwrap_or_default()
 }

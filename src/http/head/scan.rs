@@ -43,43 +43,28 @@ pub fn scan(bytes: &[u8], scanned: usize) -> Scan {
             }
             [b'\r', b'\n', ..] => skip += 2,
             [] | [b'\r'] => {
-                return Scan::Partial {
-                    begun: false,
-                    scanned: bytes.len(),
-                };
+                return Scan::Partial { begun: false, scanned: bytes.len() };
             }
             [b'\r', ..] => {
                 return Scan::Bad(Refusal::new(400, "a CR without its LF before the request"));
             }
             [b'\n', ..] => return Scan::Bad(Refusal::new(400, BARE_LF)),
             [0x16, ..] => {
-                return Scan::Bad(Refusal::new(
-                    400,
-                    "this is a TLS handshake, and this port speaks plain HTTP",
-                ));
+                return Scan::Bad(Refusal::new(400, "this is a TLS handshake, and this port speaks plain HTTP"));
             }
             [first, ..] if !is_tchar(*first) => {
-                return Scan::Bad(Refusal::new(
-                    400,
-                    "no method begins with the first byte of the request",
-                ));
+                return Scan::Bad(Refusal::new(400, "no method begins with the first byte of the request"));
             }
             _ => break,
         }
     }
     match lines(bytes, skip, scanned, |line| {
         // HTTP/0.9 would wait for an answer here, and we for more: say it now.
-        let versioned = line.len() >= 11
-            && line
-                .get(line.len() - 11..)
-                .is_some_and(|end| end.starts_with(b" HTTP/"));
+        let versioned = line.len() >= 11 && line.get(line.len() - 11..).is_some_and(|end| end.starts_with(b" HTTP/"));
         versioned || line.windows(6).any(|w| w == b" HTTP/")
     }) {
         Lines::End(len) => Scan::Whole { skip, len },
-        Lines::More => Scan::Partial {
-            begun: true,
-            scanned: bytes.len(),
-        },
+        Lines::More => Scan::Partial { begun: true, scanned: bytes.len() },
         Lines::BareLf => Scan::Bad(Refusal::new(400, BARE_LF)),
         Lines::StartLine => Scan::Bad(Refusal::new(400, "the request line has no HTTP version")),
     }
@@ -89,16 +74,11 @@ pub fn scan(bytes: &[u8], scanned: usize) -> Scan {
 pub fn scan_response(bytes: &[u8], scanned: usize) -> Scan<BadResponse> {
     const PREFIX: &[u8] = b"HTTP/1.";
     if bytes.iter().zip(PREFIX).any(|(got, due)| got != due) {
-        return Scan::Bad(BadResponse(
-            "the backend's answer does not begin with HTTP/1",
-        ));
+        return Scan::Bad(BadResponse("the backend's answer does not begin with HTTP/1"));
     }
     match lines(bytes, 0, scanned, |_| true) {
         Lines::End(len) => Scan::Whole { skip: 0, len },
-        Lines::More => Scan::Partial {
-            begun: !bytes.is_empty(),
-            scanned: bytes.len(),
-        },
+        Lines::More => Scan::Partial { begun: !bytes.is_empty(), scanned: bytes.len() },
         Lines::BareLf => Scan::Bad(BadResponse(BARE_LF)),
         Lines::StartLine => Scan::Bad(BadResponse("the status line is malformed")),
     }
@@ -149,7 +129,5 @@ fn find_lf(bytes: &[u8], from: usize) -> Option<usize> {
             return Some(from + n * 8 + zeros.trailing_zeros() as usize / 8);
         }
     }
-    tail.iter()
-        .position(|b| *b == b'\n')
-        .map(|n| from + words.len() * 8 + n)
+    tail.iter().position(|b| *b == b'\n').map(|n| from + words.len() * 8 + n)
 }

@@ -30,25 +30,17 @@ pub struct RequestRebuild<'a> {
 
 impl RequestRebuild<'_> {
     fn removes(&self, name: &str) -> bool {
-        self.remove
-            .iter()
-            .any(|n| same_but_for_dashes(n.as_bytes(), name.as_bytes()))
+        self.remove.iter().any(|n| same_but_for_dashes(n.as_bytes(), name.as_bytes()))
     }
 
     /// A CGI-like backend takes `X_User` for `X-User`: setting the one replaces the other.
     fn sets(&self, name: &str) -> bool {
-        self.set
-            .iter()
-            .any(|(n, _)| same_but_for_dashes(n.as_bytes(), name.as_bytes()))
+        self.set.iter().any(|(n, _)| same_but_for_dashes(n.as_bytes(), name.as_bytes()))
     }
 }
 
 /// Writes the head of the forwarded request: always HTTP/1.1, one Host first, framing and forwarding fields ours.
-pub fn request<S: Sink>(
-    head: &RequestHead<'_, '_>,
-    how: &RequestRebuild<'_>,
-    out: &mut S,
-) -> Result<(), S::Error> {
+pub fn request<S: Sink>(head: &RequestHead<'_, '_>, how: &RequestRebuild<'_>, out: &mut S) -> Result<(), S::Error> {
     out.put(head.method.as_str().as_bytes())?;
     out.put(b" ")?;
     out.put(how.path)?;
@@ -72,11 +64,7 @@ pub fn request<S: Sink>(
         if !keep || (touched && (how.removes(field.name) || how.sets(field.name))) {
             continue;
         }
-        let hops = if name == Name::MaxForwards {
-            head.max_forwards()
-        } else {
-            None
-        };
+        let hops = if name == Name::MaxForwards { head.max_forwards() } else { None };
         match hops {
             Some(hops) => put_hops(hops, out)?,
             None => put_field(field.name.as_bytes(), field.value, out)?,
@@ -85,11 +73,7 @@ pub fn request<S: Sink>(
     put_framing(head, how, out)?;
     put_forwarding(head, how, out)?;
     if !how.sets("via") {
-        out.put(if head.version == Version::Http10 {
-            b"Via: 1.0 "
-        } else {
-            b"Via: 1.1 "
-        })?;
+        out.put(if head.version == Version::Http10 { b"Via: 1.0 " } else { b"Via: 1.1 " })?;
         out.put(how.via.as_bytes())?;
         out.put(b"\r\n")?;
     }
@@ -115,11 +99,7 @@ fn put_hops<S: Sink>(hops: u64, out: &mut S) -> Result<(), S::Error> {
 }
 
 /// Follows the message, never the method: a GET may have a body.
-fn put_framing<S: Sink>(
-    head: &RequestHead<'_, '_>,
-    how: &RequestRebuild<'_>,
-    out: &mut S,
-) -> Result<(), S::Error> {
+fn put_framing<S: Sink>(head: &RequestHead<'_, '_>, how: &RequestRebuild<'_>, out: &mut S) -> Result<(), S::Error> {
     match head.body {
         Body::None => {}
         Body::Length(length) => {
@@ -138,18 +118,10 @@ fn put_framing<S: Sink>(
     Ok(())
 }
 
-fn put_forwarding<S: Sink>(
-    head: &RequestHead<'_, '_>,
-    how: &RequestRebuild<'_>,
-    out: &mut S,
-) -> Result<(), S::Error> {
+fn put_forwarding<S: Sink>(head: &RequestHead<'_, '_>, how: &RequestRebuild<'_>, out: &mut S) -> Result<(), S::Error> {
     // What a trusted peer said, unless the route removes it.
     let kept = |what: Name, name: &str| {
-        let lines = if how.forwarded.trusted && !how.removes(name) {
-            head.fields
-        } else {
-            &[]
-        };
+        let lines = if how.forwarded.trusted && !how.removes(name) { head.fields } else { &[] };
         lines.iter().filter(move |f| classify(f.name) == what)
     };
     if !how.sets("x-forwarded-for") {
@@ -163,19 +135,11 @@ fn put_forwarding<S: Sink>(
     }
     if !how.sets("x-forwarded-proto") {
         let line = kept(Name::XForwardedProto, "x-forwarded-proto").next();
-        put_field(
-            b"X-Forwarded-Proto",
-            line.map_or(how.values.scheme.as_bytes(), |f| f.value),
-            out,
-        )?;
+        put_field(b"X-Forwarded-Proto", line.map_or(how.values.scheme.as_bytes(), |f| f.value), out)?;
     }
     if !how.sets("x-forwarded-host") {
         let line = kept(Name::XForwardedHost, "x-forwarded-host").next();
-        put_field(
-            b"X-Forwarded-Host",
-            line.map_or(head.host, |f| f.value),
-            out,
-        )?;
+        put_field(b"X-Forwarded-Host", line.map_or(head.host, |f| f.value), out)?;
     }
     if !how.sets("x-real-ip") {
         out.put(b"X-Real-IP: ")?;

@@ -27,11 +27,7 @@ pub struct ResponseRebuild<'a> {
 }
 
 /// Writes the head of a final response, or of a 101 that was asked for.
-pub fn response<S: Sink>(
-    head: &ResponseHead<'_, '_>,
-    how: &ResponseRebuild<'_>,
-    out: &mut S,
-) -> Result<(), S::Error> {
+pub fn response<S: Sink>(head: &ResponseHead<'_, '_>, how: &ResponseRebuild<'_>, out: &mut S) -> Result<(), S::Error> {
     put_status_line(head.status, head.reason, out)?;
     let touched = !how.set.is_empty() || !how.remove.is_empty();
     put_kept(head, out, |name| {
@@ -62,11 +58,7 @@ pub fn interim<S: Sink>(head: &ResponseHead<'_, '_>, out: &mut S) -> Result<(), 
 }
 
 /// Whether the session goes on (RFC 9112 section 9.3): said only where it is not the default.
-pub(crate) fn put_connection<S: Sink>(
-    keep: bool,
-    client: Version,
-    out: &mut S,
-) -> Result<(), S::Error> {
+pub(crate) fn put_connection<S: Sink>(keep: bool, client: Version, out: &mut S) -> Result<(), S::Error> {
     match (keep, client) {
         (false, _) => out.put(b"Connection: close\r\n"),
         (true, Version::Http10) => out.put(b"Connection: keep-alive\r\n"),
@@ -74,28 +66,17 @@ pub(crate) fn put_connection<S: Sink>(
     }
 }
 
-fn put_kept<S: Sink>(
-    head: &ResponseHead<'_, '_>,
-    out: &mut S,
-    dropped: impl Fn(&str) -> bool,
-) -> Result<(), S::Error> {
+fn put_kept<S: Sink>(head: &ResponseHead<'_, '_>, out: &mut S, dropped: impl Fn(&str) -> bool) -> Result<(), S::Error> {
     let named = Named::of(head.fields);
     for field in head.fields {
-        if !is_hop_by_hop(classify(field.name))
-            && !named.contains(field.name)
-            && !dropped(field.name)
-        {
+        if !is_hop_by_hop(classify(field.name)) && !named.contains(field.name) && !dropped(field.name) {
             put_field(field.name.as_bytes(), field.value, out)?;
         }
     }
     Ok(())
 }
 
-fn put_framing<S: Sink>(
-    head: &ResponseHead<'_, '_>,
-    how: &ResponseRebuild<'_>,
-    out: &mut S,
-) -> Result<(), S::Error> {
+fn put_framing<S: Sink>(head: &ResponseHead<'_, '_>, how: &ResponseRebuild<'_>, out: &mut S) -> Result<(), S::Error> {
     let length = match (head.status, how.body) {
         (100..=199 | 204, _) => None,
         // What the body would measure, said by the backend: one line, a number, or the head was refused.
@@ -104,10 +85,7 @@ fn put_framing<S: Sink>(
         (_, ResponseBody::Length(length)) => Some(length),
         (_, ResponseBody::None) => Some(0),
         (_, ResponseBody::Chunked) => {
-            debug_assert!(
-                how.client == Version::Http11,
-                "a 1.0 client cannot read chunks"
-            );
+            debug_assert!(how.client == Version::Http11, "a 1.0 client cannot read chunks");
             return out.put(b"Transfer-Encoding: chunked\r\n");
         }
         (_, ResponseBody::UntilClose) => None,
@@ -121,8 +99,5 @@ fn put_framing<S: Sink>(
 }
 
 fn received_length(head: &ResponseHead<'_, '_>) -> Option<u64> {
-    head.fields
-        .iter()
-        .find(|f| classify(f.name) == Name::ContentLength)
-        .and_then(|f| decimal(f.value))
+    head.fields.iter().find(|f| classify(f.name) == Name::ContentLength).and_then(|f| decimal(f.value))
 }

@@ -13,25 +13,12 @@ fn read(body: ResponseBody, input: &[u8]) -> Result<Read, BodyFault> {
     let taken = reader.take(&mut bytes)?;
     assert!(taken.payload <= taken.consumed && taken.consumed <= bytes.len());
     assert!(
-        taken.trailers.is_empty()
-            || (taken.trailers.start >= taken.payload && taken.trailers.end <= taken.consumed)
+        taken.trailers.is_empty() || (taken.trailers.start >= taken.payload && taken.trailers.end <= taken.consumed)
     );
     assert_eq!(taken.end, reader.is_finished());
-    assert_eq!(
-        &bytes[taken.consumed..],
-        &input[taken.consumed..],
-        "later bytes are left alone"
-    );
-    let (payload, trailers) = (
-        bytes[..taken.payload].to_vec(),
-        bytes[taken.trailers.clone()].to_vec(),
-    );
-    Ok((
-        payload,
-        trailers,
-        bytes[taken.consumed..].to_vec(),
-        taken.end,
-    ))
+    assert_eq!(&bytes[taken.consumed..], &input[taken.consumed..], "later bytes are left alone");
+    let (payload, trailers) = (bytes[..taken.payload].to_vec(), bytes[taken.trailers.clone()].to_vec());
+    Ok((payload, trailers, bytes[taken.consumed..].to_vec(), taken.end))
 }
 
 fn chunked(input: &str) -> Result<String, BodyFault> {
@@ -44,34 +31,18 @@ fn chunked(input: &str) -> Result<String, BodyFault> {
 #[test]
 fn a_counted_body_ends_at_its_count() {
     let (payload, _, rest, end) = read(ResponseBody::Length(5), b"helloGET /").unwrap();
-    assert_eq!(
-        (payload.as_slice(), rest.as_slice(), end),
-        (&b"hello"[..], &b"GET /"[..], true)
-    );
+    assert_eq!((payload.as_slice(), rest.as_slice(), end), (&b"hello"[..], &b"GET /"[..], true));
     let mut reader = BodyReader::request(Body::Length(5));
     assert_eq!(reader.remaining(), Some(5));
     assert_eq!(
         reader.take(&mut b"hel".to_vec()).unwrap(),
-        Taken {
-            payload: 3,
-            consumed: 3,
-            end: false,
-            trailers: 0..0
-        }
+        Taken { payload: 3, consumed: 3, end: false, trailers: 0..0 }
     );
     assert_eq!((reader.remaining(), reader.is_finished()), (Some(2), false));
     assert!(reader.finish().is_err());
     assert!(reader.take(&mut b"loX".to_vec()).unwrap().end);
     assert_eq!(reader.finish(), Ok(()));
-    assert_eq!(
-        reader.take(&mut b"X".to_vec()).unwrap(),
-        Taken {
-            payload: 0,
-            consumed: 0,
-            end: true,
-            trailers: 0..0
-        }
-    );
+    assert_eq!(reader.take(&mut b"X".to_vec()).unwrap(), Taken { payload: 0, consumed: 0, end: true, trailers: 0..0 });
 }
 
 #[test]
@@ -94,12 +65,7 @@ fn a_body_until_close_ends_only_there() {
     assert_eq!(reader.finish(), Ok(()));
     assert_eq!(
         reader.take(&mut b"abc".to_vec()).unwrap(),
-        Taken {
-            payload: 3,
-            consumed: 3,
-            end: false,
-            trailers: 0..0
-        }
+        Taken { payload: 3, consumed: 3, end: false, trailers: 0..0 }
     );
     assert_eq!((reader.is_finished(), reader.remaining()), (false, None));
 }
@@ -110,17 +76,11 @@ fn chunks_are_joined() {
         ("0\r\n\r\n", ""),
         ("000\r\n\r\n", ""),
         ("5\r\nhello\r\n0\r\n\r\n", "hello"),
-        (
-            "5\r\nhello\r\n00A\r\n, worldly!\r\n0\r\n\r\n",
-            "hello, worldly!",
-        ),
+        ("5\r\nhello\r\n00A\r\n, worldly!\r\n0\r\n\r\n", "hello, worldly!"),
         ("5;a\r\nhello\r\n0;b=c\r\n\r\n", "hello"),
         ("5;a=\"b;\\\"c\"\r\nhello\r\n0\r\n\r\n", "hello"),
         ("5 ; a = b ;c;d=\"\"\r\nhello\r\n0\r\n\r\n", "hello"),
-        (
-            "5;chunk-signature=ad80c730a21e5b8d\r\nhello\r\n0\r\n\r\n",
-            "hello",
-        ),
+        ("5;chunk-signature=ad80c730a21e5b8d\r\nhello\r\n0\r\n\r\n", "hello"),
         ("2\r\n\r\n\r\n0\r\n\r\n", "\r\n"),
     ] {
         assert_eq!(chunked(input).as_deref(), Ok(due), "{input:?}");
@@ -194,10 +154,7 @@ fn a_chunk_is_below_two_to_the_63() {
         let got = read(ResponseBody::Chunked, format!("{size}\r\nab").as_bytes());
         assert_eq!(got.is_ok(), good, "{size}");
         if let Ok((payload, _, rest, end)) = got {
-            assert_eq!(
-                (payload.as_slice(), rest.is_empty(), end),
-                (&b"ab"[..], true, false)
-            );
+            assert_eq!((payload.as_slice(), rest.is_empty(), end), (&b"ab"[..], true, false));
         }
     }
 }
@@ -228,31 +185,19 @@ fn extensions_and_padding_are_limited() {
     assert!(chunked(&(zeros.repeat(3) + "0\r\n\r\n")).is_ok());
     assert!(chunked(&(zeros.repeat(6) + "0\r\n\r\n")).is_err());
     let many = "10\r\n0123456789abcdef\r\n".repeat(20_000);
-    assert!(
-        chunked(&(many + "0\r\n\r\n")).is_ok(),
-        "plain lines cost nothing"
-    );
+    assert!(chunked(&(many + "0\r\n\r\n")).is_ok(), "plain lines cost nothing");
 }
 
 #[test]
 fn trailers_are_taken_whole_and_later_bytes_are_left() {
     let input = b"5\r\nhello\r\n0\r\nA: b\r\nC:\r\n\r\nGET / HTTP/1.1\r\n";
     let (payload, trailers, rest, end) = read(ResponseBody::Chunked, input).unwrap();
-    assert_eq!(
-        (payload.as_slice(), trailers.as_slice(), end),
-        (&b"hello"[..], &b"A: b\r\nC:\r\n"[..], true)
-    );
+    assert_eq!((payload.as_slice(), trailers.as_slice(), end), (&b"hello"[..], &b"A: b\r\nC:\r\n"[..], true));
     assert_eq!(rest, b"GET / HTTP/1.1\r\n");
 
-    let (payload, trailers, rest, end) =
-        read(ResponseBody::Chunked, b"1\r\nx\r\n0\r\nA: b\r\n\r").unwrap();
+    let (payload, trailers, rest, end) = read(ResponseBody::Chunked, b"1\r\nx\r\n0\r\nA: b\r\n\r").unwrap();
     assert_eq!(
-        (
-            payload.as_slice(),
-            trailers.as_slice(),
-            rest.as_slice(),
-            end
-        ),
+        (payload.as_slice(), trailers.as_slice(), rest.as_slice(), end),
         (&b"x"[..], &b""[..], &b"A: b\r\n\r"[..], false)
     );
 }
@@ -273,21 +218,12 @@ fn a_malformed_trailer_is_a_fault() {
         "A: \x7f\r\n\r\n",
         "\u{e9}: b\r\n\r\n",
     ] {
-        assert!(
-            chunked(&format!("0\r\n{trailers}")).is_err(),
-            "{trailers:?}"
-        );
+        assert!(chunked(&format!("0\r\n{trailers}")).is_err(), "{trailers:?}");
     }
     let fill = |n: usize| format!("0\r\nA: {}\r\n\r\n", "b".repeat(n - 7));
     assert!(chunked(&fill(TRAILERS_MAX)).is_ok());
     assert!(chunked(&fill(TRAILERS_MAX + 1)).is_err());
-    assert!(
-        read(
-            ResponseBody::Chunked,
-            format!("0\r\nA: {}", "b".repeat(TRAILERS_MAX)).as_bytes()
-        )
-        .is_err()
-    );
+    assert!(read(ResponseBody::Chunked, format!("0\r\nA: {}", "b".repeat(TRAILERS_MAX)).as_bytes()).is_err());
 }
 
 #[test]
@@ -296,10 +232,7 @@ fn an_incomplete_body_is_never_taken_for_a_whole_one() {
     for cut in 0..whole.len() {
         let mut reader = BodyReader::request(Body::Chunked);
         let taken = reader.take(&mut whole[..cut].to_vec()).unwrap();
-        assert!(
-            !taken.end && reader.finish().is_err() && !reader.is_finished(),
-            "{cut}"
-        );
+        assert!(!taken.end && reader.finish().is_err() && !reader.is_finished(), "{cut}");
     }
     let mut reader = BodyReader::request(Body::Chunked);
     assert!(reader.take(&mut whole.to_vec()).unwrap().end);
@@ -308,12 +241,7 @@ fn an_incomplete_body_is_never_taken_for_a_whole_one() {
 
 #[test]
 fn chunk_lines_are_ours_and_read_back() {
-    for (len, due) in [
-        (0, "0\r\n"),
-        (1, "1\r\n"),
-        (8000, "1f40\r\n"),
-        (usize::MAX, "ffffffffffffffff\r\n"),
-    ] {
+    for (len, due) in [(0, "0\r\n"), (1, "1\r\n"), (8000, "1f40\r\n"), (usize::MAX, "ffffffffffffffff\r\n")] {
         assert_eq!(ChunkLine::new(len).as_bytes(), due.as_bytes());
     }
     let payload = vec![b'x'; 70_000];
@@ -325,10 +253,7 @@ fn chunk_lines_are_ours_and_read_back() {
     }
     out.extend_from_slice(LAST_CHUNK);
     out.extend_from_slice(b"\r\n");
-    assert_eq!(
-        read(ResponseBody::Chunked, &out).unwrap(),
-        (payload, vec![], vec![], true)
-    );
+    assert_eq!(read(ResponseBody::Chunked, &out).unwrap(), (payload, vec![], vec![], true));
 }
 
 #[test]
@@ -339,8 +264,5 @@ fn trailers_that_frame_route_or_identify_do_not_pass() {
         grpc-status: 0\r\nUpgrade: x\r\nForwarded: y\r\n";
     let mut out = Vec::new();
     put_trailers(raw.as_bytes(), &mut out).unwrap();
-    assert_eq!(
-        String::from_utf8(out).unwrap(),
-        "Server-Timing: a\r\nETag: n\r\ngrpc-status: 0\r\n"
-    );
+    assert_eq!(String::from_utf8(out).unwrap(), "Server-Timing: a\r\nETag: n\r\ngrpc-status: 0\r\n");
 }

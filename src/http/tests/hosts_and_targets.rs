@@ -77,19 +77,12 @@ fn an_http_1_1_request_has_exactly_one_host_that_is_one() {
 
 #[test]
 fn an_http_1_0_request_may_have_no_host_but_no_bad_one() {
-    let host =
-        |text: &str| with_request(text.as_bytes(), |h| h.host.to_vec()).map_err(|r| r.status);
+    let host = |text: &str| with_request(text.as_bytes(), |h| h.host.to_vec()).map_err(|r| r.status);
     assert_eq!(host("GET / HTTP/1.0\r\n\r\n"), Ok(vec![]));
     assert_eq!(host("GET / HTTP/1.0\r\nHost: a\r\n\r\n"), Ok(b"a".to_vec()));
-    assert_eq!(
-        host("GET http://a:1/ HTTP/1.0\r\n\r\n"),
-        Ok(b"a:1".to_vec())
-    );
+    assert_eq!(host("GET http://a:1/ HTTP/1.0\r\n\r\n"), Ok(b"a:1".to_vec()));
     assert_eq!(host("GET / HTTP/1.0\r\nHost: a b\r\n\r\n"), Err(400));
-    assert_eq!(
-        host("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
-        Err(400)
-    );
+    assert_eq!(host("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"), Err(400));
 }
 
 #[test]
@@ -103,10 +96,7 @@ fn a_host_name_has_no_port_and_no_final_dot() {
         ("[::1]", "[::1]"),
     ] {
         let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        assert_eq!(
-            with_request(text.as_bytes(), |h| h.host_name().to_vec()),
-            Ok(name.as_bytes().to_vec())
-        );
+        assert_eq!(with_request(text.as_bytes(), |h| h.host_name().to_vec()), Ok(name.as_bytes().to_vec()));
     }
 }
 
@@ -115,10 +105,7 @@ fn target(method: &str, target: &str, host: &str) -> Result<(String, String), u1
     let text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     with_request(text.as_bytes(), |h| {
         assert_eq!(h.raw_target, target.as_bytes());
-        (
-            String::from_utf8_lossy(h.path).into_owned(),
-            String::from_utf8_lossy(h.query).into_owned(),
-        )
+        (String::from_utf8_lossy(h.path).into_owned(), String::from_utf8_lossy(h.query).into_owned())
     })
     .map_err(|r| r.status)
 }
@@ -202,17 +189,7 @@ fn bytes_that_no_target_may_have_are_refused() {
 #[test]
 fn the_asterisk_is_for_options_and_the_authority_for_connect() {
     assert_eq!(target("OPTIONS", "*", "a"), both("*", ""));
-    for text in [
-        "*",
-        "a",
-        "a:80",
-        "@x",
-        "t",
-        "a.example:443",
-        "?a",
-        "*a",
-        "/../",
-    ] {
+    for text in ["*", "a", "a:80", "@x", "t", "a.example:443", "?a", "*a", "/../"] {
         assert_eq!(target("GET", text, "a"), Err(400), "{text}");
     }
     for text in ["*?", "**", "*/", "a:80"] {
@@ -235,11 +212,7 @@ fn absolute_form_is_always_rewritten() {
         ("OPTIONS", "http://a/", "/", ""),
         ("OPTIONS", "http://a?b", "/", "?b"),
     ] {
-        assert_eq!(
-            target(method, text, "a"),
-            both(path, query),
-            "{method} {text}"
-        );
+        assert_eq!(target(method, text, "a"), both(path, query), "{method} {text}");
     }
 }
 
@@ -267,9 +240,5 @@ fn an_absolute_target_agrees_with_host_and_has_no_user() {
     ] {
         assert_eq!(target("GET", text, host), Err(400), "{text} {host}");
     }
-    assert_eq!(
-        refused("GET http://a/ HTTP/1.1\r\n\r\n"),
-        400,
-        "HTTP/1.1 needs Host beside it"
-    );
+    assert_eq!(refused("GET http://a/ HTTP/1.1\r\n\r\n"), 400, "HTTP/1.1 needs Host beside it");
 }

@@ -88,10 +88,7 @@ fn rebuilt(head: &RequestHead<'_, '_>) -> Vec<u8> {
         scheme: "http",
         request_id: b"id-1",
     };
-    let forwarded = Forwarded {
-        peer: PEER,
-        trusted: true,
-    };
+    let forwarded = Forwarded { peer: PEER, trusted: true };
     let how = RequestRebuild {
         path: head.path,
         query: head.query,
@@ -109,24 +106,10 @@ fn rebuilt(head: &RequestHead<'_, '_>) -> Vec<u8> {
 #[test]
 fn a_request_that_is_taken_goes_on_as_the_same_request() {
     let seeds = [
-        get_with(&[
-            "Accept: */*",
-            "Connection: keep-alive, X-A",
-            "X-A: 1",
-            "X-Forwarded-For: 1.1.1.1",
-        ]),
-        request_with(
-            "POST /a/b?c HTTP/1.1",
-            &["Content-Length: 5", "Expect: 100-continue"],
-        ),
-        request_with(
-            "PUT http://a.example/b HTTP/1.1",
-            &["Transfer-Encoding: chunked", "Via: 1.1 x"],
-        ),
-        request_with(
-            "GET /ws HTTP/1.1",
-            &["Connection: Upgrade", "Upgrade: websocket"],
-        ),
+        get_with(&["Accept: */*", "Connection: keep-alive, X-A", "X-A: 1", "X-Forwarded-For: 1.1.1.1"]),
+        request_with("POST /a/b?c HTTP/1.1", &["Content-Length: 5", "Expect: 100-continue"]),
+        request_with("PUT http://a.example/b HTTP/1.1", &["Transfer-Encoding: chunked", "Via: 1.1 x"]),
+        request_with("GET /ws HTTP/1.1", &["Connection: Upgrade", "Upgrade: websocket"]),
         "GET / HTTP/1.0\r\n\r\n".to_owned(),
     ];
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -152,20 +135,14 @@ fn a_request_that_is_taken_goes_on_as_the_same_request() {
         let shown = String::from_utf8_lossy(&bytes).into_owned();
         with_request(&out, |again| {
             assert_eq!(again.method, head.method, "{shown}");
-            assert_eq!(
-                (again.path, again.query, again.host),
-                (head.path, head.query, head.host),
-                "{shown}"
-            );
+            assert_eq!((again.path, again.query, again.host), (head.path, head.query, head.host), "{shown}");
             assert_eq!(again.body, head.body, "{shown}");
             assert_eq!(again.expects_continue, head.expects_continue, "{shown}");
             assert_eq!(again.upgrade_websocket, head.upgrade_websocket, "{shown}");
             for field in again.fields {
                 let may = match names::classify(field.name) {
                     names::Name::Connection | names::Name::Upgrade => head.upgrade_websocket,
-                    names::Name::KeepAlive | names::Name::ProxyConnection | names::Name::Te => {
-                        false
-                    }
+                    names::Name::KeepAlive | names::Name::ProxyConnection | names::Name::Te => false,
                     names::Name::Alias => false,
                     _ => !field.name.eq_ignore_ascii_case("x-a") || !names_x_a(&head),
                 };
@@ -174,34 +151,20 @@ fn a_request_that_is_taken_goes_on_as_the_same_request() {
         })
         .unwrap_or_else(|refusal| panic!("{refusal:?}: {shown}"));
     }
-    assert!(
-        taken > 10_000 && refused > 10_000,
-        "{taken} taken, {refused} refused"
-    );
+    assert!(taken > 10_000 && refused > 10_000, "{taken} taken, {refused} refused");
 }
 
 /// Whether Connection does.
 fn names_x_a(head: &RequestHead<'_, '_>) -> bool {
-    let lines = head
-        .fields
-        .iter()
-        .filter(|f| f.name.eq_ignore_ascii_case("connection"));
-    lines
-        .flat_map(|f| names::elements(f.value))
-        .any(|e| e.eq_ignore_ascii_case(b"x-a"))
+    let lines = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("connection"));
+    lines.flat_map(|f| names::elements(f.value)).any(|e| e.eq_ignore_ascii_case(b"x-a"))
 }
 
 #[test]
 fn a_response_that_is_taken_goes_on_as_the_same_response() {
     let seeds = [
-        response_with(
-            "HTTP/1.1 200 OK",
-            &["Content-Length: 5", "Connection: close, X", "X: 1"],
-        ),
-        response_with(
-            "HTTP/1.1 404 Not Here",
-            &["Transfer-Encoding: chunked", "Set-Cookie: a"],
-        ),
+        response_with("HTTP/1.1 200 OK", &["Content-Length: 5", "Connection: close, X", "X: 1"]),
+        response_with("HTTP/1.1 404 Not Here", &["Transfer-Encoding: chunked", "Set-Cookie: a"]),
         response_with("HTTP/1.0 200 OK", &["Server: x"]),
         response_with("HTTP/1.1 304 Not Modified", &["Content-Length: 7"]),
     ];
@@ -232,11 +195,7 @@ fn a_response_that_is_taken_goes_on_as_the_same_response() {
         response(&head, &how, &mut out).unwrap();
         let shown = String::from_utf8_lossy(&bytes).into_owned();
         with_response(&out, to_head, |again| {
-            assert_eq!(
-                (again.status, again.body),
-                (head.status, head.body),
-                "{shown}"
-            );
+            assert_eq!((again.status, again.body), (head.status, head.body), "{shown}");
         })
         .unwrap_or_else(|bad| panic!("{bad:?}: {shown}"));
     }
@@ -252,9 +211,7 @@ fn a_chunked_body_reads_the_same_in_any_pieces() {
         dice.mutate(&mut input);
         let mut reader = BodyReader::response(ResponseBody::Chunked);
         let mut whole = input.clone();
-        let once = reader
-            .take(&mut whole)
-            .map(|t| (whole[..t.payload].to_vec(), t.consumed, t.end));
+        let once = reader.take(&mut whole).map(|t| (whole[..t.payload].to_vec(), t.consumed, t.end));
 
         let mut reader = BodyReader::response(ResponseBody::Chunked);
         let (mut payload, mut done, mut upto, mut end) = (Vec::new(), 0, 0, false);
@@ -268,11 +225,6 @@ fn a_chunked_body_reads_the_same_in_any_pieces() {
                 end = t.end;
             });
         }
-        assert_eq!(
-            pieces.map(|()| (payload, done, end)),
-            once,
-            "{}",
-            String::from_utf8_lossy(&input)
-        );
+        assert_eq!(pieces.map(|()| (payload, done, end)), once, "{}", String::from_utf8_lossy(&input));
     }
 }

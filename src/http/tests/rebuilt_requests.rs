@@ -21,8 +21,7 @@ struct How {
 
 impl How {
     fn set(mut self, name: &str, text: &str) -> Self {
-        self.set
-            .push((name.to_owned(), Template::parse(text).unwrap()));
+        self.set.push((name.to_owned(), Template::parse(text).unwrap()));
         self
     }
 
@@ -32,10 +31,7 @@ impl How {
     }
 
     fn trusted() -> Self {
-        Self {
-            trusted: true,
-            ..Self::default()
-        }
+        Self { trusted: true, ..Self::default() }
     }
 
     fn rebuild(&self, text: impl AsRef<[u8]>) -> String {
@@ -54,10 +50,7 @@ impl How {
                 set: &self.set,
                 remove: &self.remove,
                 values: &values,
-                forwarded: &Forwarded {
-                    peer: PEER,
-                    trusted: self.trusted,
-                },
+                forwarded: &Forwarded { peer: PEER, trusted: self.trusted },
                 via: "layer7router-1",
             };
             let mut out = Vec::new();
@@ -73,11 +66,7 @@ impl How {
 /// The values of all fields of this name.
 fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     let lines = head.strip_suffix("\r\n\r\n").unwrap().split("\r\n").skip(1);
-    lines
-        .map(|l| l.split_once(": ").unwrap())
-        .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-        .map(|(_, v)| v)
-        .collect()
+    lines.map(|l| l.split_once(": ").unwrap()).filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v).collect()
 }
 
 const OURS: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a.example\r\n\
@@ -85,7 +74,8 @@ const OURS: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-F
 
 #[test]
 fn a_plain_head_keeps_its_fields_in_order_and_gets_ours() {
-    let text = "GET /a?b HTTP/1.1\r\nAccept:*/*\r\nhost: a.example\r\nCookie:   x \t\r\nX-Empty:\r\nAccept: text/html\r\n\r\n";
+    let text =
+        "GET /a?b HTTP/1.1\r\nAccept:*/*\r\nhost: a.example\r\nCookie:   x \t\r\nX-Empty:\r\nAccept: text/html\r\n\r\n";
     let due = "GET /a?b HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\nCookie: x\r\nX-Empty: \r\nAccept: text/html\r\n";
     assert_eq!(How::default().rebuild(text), due.to_owned() + OURS);
 }
@@ -95,46 +85,21 @@ fn a_rebuilt_head_reads_back_as_the_same_message() {
     for text in [
         get_with(&["A: 1", "B: 2"]),
         request_with("POST /x?y HTTP/1.1", &["Content-Length: 005"]),
-        request_with(
-            "POST /x?y HTTP/1.1",
-            &["Transfer-Encoding: Chunked", "Expect: 100-continue"],
-        ),
+        request_with("POST /x?y HTTP/1.1", &["Transfer-Encoding: Chunked", "Expect: 100-continue"]),
         request_with("OPTIONS * HTTP/1.1", &["Max-Forwards: 5"]),
-        request_with(
-            "GET http://a.example?q HTTP/1.1",
-            &["Connection: close, A", "A: 1"],
-        ),
-        request_with(
-            "GET /ws HTTP/1.1",
-            &[
-                "Connection: upgrade",
-                "Upgrade: websocket",
-                "Sec-WebSocket-Key: k",
-            ],
-        ),
+        request_with("GET http://a.example?q HTTP/1.1", &["Connection: close, A", "A: 1"]),
+        request_with("GET /ws HTTP/1.1", &["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k"]),
         request_with("brew /pot HTTP/1.1", &["Content-Length: 0"]),
         request_with("GET / HTTP/1.0", &["Connection: keep-alive"]),
     ] {
         let facts = |h: &RequestHead<'_, '_>| {
             let text = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();
-            let what = (
-                h.method.as_str().to_owned(),
-                text(h.path),
-                text(h.query),
-                text(h.host),
-            );
+            let what = (h.method.as_str().to_owned(), text(h.path), text(h.query), text(h.host));
             (what, h.body, h.expects_continue, h.upgrade_websocket)
         };
         let out = How::default().rebuild(&text);
-        assert_eq!(
-            with_request(out.as_bytes(), facts),
-            with_request(text.as_bytes(), facts),
-            "{text}"
-        );
-        assert_eq!(
-            with_request(out.as_bytes(), |h| h.version),
-            Ok(Version::Http11)
-        );
+        assert_eq!(with_request(out.as_bytes(), facts), with_request(text.as_bytes(), facts), "{text}");
+        assert_eq!(with_request(out.as_bytes(), |h| h.version), Ok(Version::Http11));
     }
 }
 
@@ -150,20 +115,10 @@ fn fields_of_one_hop_never_go_on() {
         "Trailer: X",
         "X-Kept: 1",
     ]));
-    for name in [
-        "connection",
-        "x-secret",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "upgrade",
-    ] {
+    for name in ["connection", "x-secret", "keep-alive", "proxy-connection", "te", "upgrade"] {
         assert!(values(&out, name).is_empty(), "{name}");
     }
-    assert_eq!(
-        (values(&out, "trailer"), values(&out, "x-kept")),
-        (vec!["X"], vec!["1"])
-    );
+    assert_eq!((values(&out, "trailer"), values(&out, "x-kept")), (vec!["X"], vec!["1"]));
 }
 
 #[test]
@@ -210,24 +165,9 @@ fn connection_cannot_name_away_what_is_ours() {
 #[test]
 fn framing_is_written_by_us_and_follows_the_message() {
     let out = How::default().rebuild(request_with("POST / HTTP/1.1", &["content-length: 007"]));
-    assert_eq!(
-        (
-            values(&out, "content-length"),
-            values(&out, "transfer-encoding")
-        ),
-        (vec!["7"], vec![])
-    );
-    let out = How::default().rebuild(request_with(
-        "GET / HTTP/1.1",
-        &["transfer-encoding: CHUNKED"],
-    ));
-    assert_eq!(
-        (
-            values(&out, "content-length"),
-            values(&out, "transfer-encoding")
-        ),
-        (vec![], vec!["chunked"])
-    );
+    assert_eq!((values(&out, "content-length"), values(&out, "transfer-encoding")), (vec!["7"], vec![]));
+    let out = How::default().rebuild(request_with("GET / HTTP/1.1", &["transfer-encoding: CHUNKED"]));
+    assert_eq!((values(&out, "content-length"), values(&out, "transfer-encoding")), (vec![], vec!["chunked"]));
     let out = How::default().rebuild(request_with("POST / HTTP/1.1", &[]));
     assert_eq!(with_request(out.as_bytes(), |h| h.body), Ok(Body::None));
     let how = How::default()
@@ -237,11 +177,7 @@ fn framing_is_written_by_us_and_follows_the_message() {
         .remove("Content-Length");
     let out = how.rebuild(request_with("POST / HTTP/1.1", &["Content-Length: 7"]));
     assert_eq!(
-        (
-            values(&out, "content-length"),
-            values(&out, "transfer-encoding"),
-            values(&out, "connection")
-        ),
+        (values(&out, "content-length"), values(&out, "transfer-encoding"), values(&out, "connection")),
         (vec!["7"], vec![], vec![])
     );
 }
@@ -268,38 +204,16 @@ fn expect_is_passed_on_only_where_it_counts() {
         let out = How::default().rebuild(request_with(start, lines));
         values(&out, "expect").len()
     };
-    assert_eq!(
-        expect(
-            "POST / HTTP/1.1",
-            &[
-                "Expect: 100-continue",
-                "Expect: 100-continue",
-                "Content-Length: 5"
-            ]
-        ),
-        1
-    );
+    assert_eq!(expect("POST / HTTP/1.1", &["Expect: 100-continue", "Expect: 100-continue", "Content-Length: 5"]), 1);
     assert_eq!(expect("POST / HTTP/1.1", &["Expect: 100-continue"]), 0);
-    assert_eq!(
-        expect(
-            "POST / HTTP/1.0",
-            &["Expect: 100-continue", "Content-Length: 5"]
-        ),
-        0
-    );
+    assert_eq!(expect("POST / HTTP/1.0", &["Expect: 100-continue", "Content-Length: 5"]), 0);
 }
 
 #[test]
 fn only_websocket_is_asked_for_upstream() {
-    let out = How::default().rebuild(get_with(&[
-        "Connection: x, Upgrade",
-        "Upgrade: h2c, websocket",
-        "HTTP2-Settings: AAA",
-    ]));
-    assert_eq!(
-        (values(&out, "connection"), values(&out, "upgrade")),
-        (vec!["Upgrade"], vec!["websocket"])
-    );
+    let out =
+        How::default().rebuild(get_with(&["Connection: x, Upgrade", "Upgrade: h2c, websocket", "HTTP2-Settings: AAA"]));
+    assert_eq!((values(&out, "connection"), values(&out, "upgrade")), (vec!["Upgrade"], vec!["websocket"]));
     let out = How::default().rebuild(get_with(&[
         "Connection: Upgrade, HTTP2-Settings",
         "Upgrade: h2c",
@@ -310,30 +224,15 @@ fn only_websocket_is_asked_for_upstream() {
             && values(&out, "upgrade").is_empty()
             && values(&out, "http2-settings").is_empty()
     );
-    let out = How::default().rebuild(get_with(&[
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Content-Length: 5",
-    ]));
-    assert!(
-        values(&out, "upgrade").is_empty(),
-        "with a body it is an ordinary request"
-    );
+    let out = How::default().rebuild(get_with(&["Connection: Upgrade", "Upgrade: websocket", "Content-Length: 5"]));
+    assert!(values(&out, "upgrade").is_empty(), "with a body it is an ordinary request");
 }
 
 #[test]
 fn via_names_the_version_received_and_keeps_what_was_there() {
-    let out = How::default().rebuild(request_with(
-        "GET / HTTP/1.0",
-        &["Via: 1.1 x, 1.0 y", "Via: 1.1 z"],
-    ));
-    assert_eq!(
-        values(&out, "via"),
-        ["1.1 x, 1.0 y", "1.1 z", "1.0 layer7router-1"]
-    );
-    let out = How::default()
-        .remove("via")
-        .rebuild(get_with(&["Via: 1.1 x"]));
+    let out = How::default().rebuild(request_with("GET / HTTP/1.0", &["Via: 1.1 x, 1.0 y", "Via: 1.1 z"]));
+    assert_eq!(values(&out, "via"), ["1.1 x, 1.0 y", "1.1 z", "1.0 layer7router-1"]);
+    let out = How::default().remove("via").rebuild(get_with(&["Via: 1.1 x"]));
     assert_eq!(values(&out, "via"), ["1.1 layer7router-1"]);
 }
 
@@ -342,18 +241,8 @@ fn a_request_without_host_goes_on_with_an_empty_one() {
     let text = b"GET / HTTP/1.0\r\n\r\n";
     let mut fields = no_fields();
     let head = parse_request(text, &mut fields, &LIMITS).unwrap();
-    let values = Values {
-        host: b"",
-        uri: b"/",
-        query: b"",
-        client: PEER,
-        scheme: "http",
-        request_id: b"i",
-    };
-    let forwarded = Forwarded {
-        peer: PEER,
-        trusted: false,
-    };
+    let values = Values { host: b"", uri: b"/", query: b"", client: PEER, scheme: "http", request_id: b"i" };
+    let forwarded = Forwarded { peer: PEER, trusted: false };
     let how = RequestRebuild {
         path: b"/",
         query: b"",
@@ -381,10 +270,7 @@ fn an_untrusted_peer_says_nothing_about_the_client() {
         "X-Forwarded-Port: 1",
         "X-Forwarded-Prefix: /x",
     ]));
-    assert_eq!(
-        out,
-        "GET / HTTP/1.1\r\nHost: a.example\r\n".to_owned() + OURS
-    );
+    assert_eq!(out, "GET / HTTP/1.1\r\nHost: a.example\r\n".to_owned() + OURS);
 }
 
 #[test]
@@ -400,24 +286,15 @@ fn a_trusted_peer_is_added_to() {
         "Forwarded: for=x",
         "X-Forwarded-Port: 1",
     ]));
-    assert_eq!(
-        values(&out, "x-forwarded-for"),
-        ["1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7"]
-    );
+    assert_eq!(values(&out, "x-forwarded-for"), ["1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7"]);
     assert_eq!(values(&out, "x-forwarded-proto"), ["https"]);
     assert_eq!(values(&out, "x-forwarded-host"), ["b"]);
     assert_eq!(values(&out, "x-real-ip"), ["198.51.100.1"]);
-    assert_eq!(
-        (values(&out, "forwarded"), values(&out, "x-forwarded-port")),
-        (vec!["for=x"], vec!["1"])
-    );
+    assert_eq!((values(&out, "forwarded"), values(&out, "x-forwarded-port")), (vec!["for=x"], vec!["1"]));
     let out = How::trusted().rebuild(get_with(&[]));
     assert_eq!(values(&out, "x-forwarded-for"), ["192.0.2.7"]);
     assert_eq!(
-        (
-            values(&out, "x-forwarded-proto"),
-            values(&out, "x-forwarded-host")
-        ),
+        (values(&out, "x-forwarded-proto"), values(&out, "x-forwarded-host")),
         (vec!["http"], vec!["a.example"])
     );
 }
@@ -483,10 +360,7 @@ fn max_forwards_loses_one_where_it_counts() {
 #[test]
 fn nothing_is_decoded_on_the_way_out() {
     let text = get_with(&[]).replace("GET /", "GET /a%0d%0aX:%20y?b%0d%0ac");
-    let out = How::default()
-        .set("X-Uri", "{uri}")
-        .set("X-Path", "{path}")
-        .rebuild(text);
+    let out = How::default().set("X-Uri", "{uri}").set("X-Path", "{path}").rebuild(text);
     assert!(out.starts_with("GET /a%0d%0aX:%20y?b%0d%0ac HTTP/1.1\r\n"));
     assert_eq!(values(&out, "x-uri"), ["/a%0d%0aX:%20y?b%0d%0ac"]);
     assert_eq!(values(&out, "x-path"), ["/a%0d%0aX:%20y"]);
@@ -497,18 +371,8 @@ fn obs_text_goes_on_unchanged() {
     let text = b"GET / HTTP/1.1\r\nHost: a\r\nX: \x80\xff\r\n\r\n";
     let mut fields = no_fields();
     let head = parse_request(text, &mut fields, &LIMITS).unwrap();
-    let values = Values {
-        host: b"a",
-        uri: b"/",
-        query: b"",
-        client: PEER,
-        scheme: "http",
-        request_id: b"i",
-    };
-    let forwarded = Forwarded {
-        peer: PEER,
-        trusted: false,
-    };
+    let values = Values { host: b"a", uri: b"/", query: b"", client: PEER, scheme: "http", request_id: b"i" };
+    let forwarded = Forwarded { peer: PEER, trusted: false };
     let how = RequestRebuild {
         path: b"/",
         query: b"",

@@ -108,51 +108,24 @@ fn framing_that_two_readers_may_read_in_two_ways_is_bad() {
 
 #[test]
 fn a_body_is_framed_by_its_fields_or_ends_with_the_connection() {
-    assert_eq!(
-        body(200, &["Content-Length: 5"], false),
-        Some(ResponseBody::Length(5))
-    );
-    assert_eq!(
-        body(200, &["Transfer-Encoding: Chunked"], false),
-        Some(ResponseBody::Chunked)
-    );
+    assert_eq!(body(200, &["Content-Length: 5"], false), Some(ResponseBody::Length(5)));
+    assert_eq!(body(200, &["Transfer-Encoding: Chunked"], false), Some(ResponseBody::Chunked));
     assert_eq!(body(200, &[], false), Some(ResponseBody::UntilClose));
-    assert_eq!(
-        body(200, &["Content_Length: 5"], false),
-        Some(ResponseBody::UntilClose)
-    );
+    assert_eq!(body(200, &["Content_Length: 5"], false), Some(ResponseBody::UntilClose));
 }
 
 #[test]
 fn head_1xx_204_and_304_have_no_body_whatever_their_fields_say() {
-    for lines in [
-        &[][..],
-        &["Content-Length: 5"],
-        &["Transfer-Encoding: chunked"],
-    ] {
+    for lines in [&[][..], &["Content-Length: 5"], &["Transfer-Encoding: chunked"]] {
         for status in [100, 101, 103, 199, 204, 304] {
-            assert_eq!(
-                body(status, lines, false),
-                Some(ResponseBody::None),
-                "{status} {lines:?}"
-            );
+            assert_eq!(body(status, lines, false), Some(ResponseBody::None), "{status} {lines:?}");
         }
-        assert_eq!(
-            body(200, lines, true),
-            Some(ResponseBody::None),
-            "{lines:?}"
-        );
+        assert_eq!(body(200, lines, true), Some(ResponseBody::None), "{lines:?}");
     }
-    assert_eq!(
-        body(204, &["Content-Length: x", "Transfer-Encoding: y"], false),
-        Some(ResponseBody::None)
-    );
+    assert_eq!(body(204, &["Content-Length: x", "Transfer-Encoding: y"], false), Some(ResponseBody::None));
     // These two say the length of a body that is elsewhere, and it would go on.
     assert_eq!(body(304, &["Content-Length: x"], false), None);
-    assert_eq!(
-        body(200, &["Content-Length: 1", "Content-Length: 2"], true),
-        None
-    );
+    assert_eq!(body(200, &["Content-Length: 1", "Content-Length: 2"], true), None);
 }
 
 #[test]
@@ -162,41 +135,18 @@ fn a_backend_connection_is_kept_only_after_a_message_with_an_end() {
         ("HTTP/1.1 200 OK", &["Transfer-Encoding: chunked"], true),
         ("HTTP/1.1 204 x", &[], true),
         ("HTTP/1.1 200 OK", &[], false),
-        (
-            "HTTP/1.1 200 OK",
-            &["Content-Length: 0", "Connection: close"],
-            false,
-        ),
-        (
-            "HTTP/1.1 200 OK",
-            &["Content-Length: 0", "Connection: ", "Connection: a, Close"],
-            false,
-        ),
+        ("HTTP/1.1 200 OK", &["Content-Length: 0", "Connection: close"], false),
+        ("HTTP/1.1 200 OK", &["Content-Length: 0", "Connection: ", "Connection: a, Close"], false),
         ("HTTP/1.0 200 OK", &["Content-Length: 0"], false),
-        (
-            "HTTP/1.0 200 OK",
-            &["Content-Length: 0", "Connection: keep-alive"],
-            true,
-        ),
+        ("HTTP/1.0 200 OK", &["Content-Length: 0", "Connection: keep-alive"], true),
         ("HTTP/1.0 200 OK", &["Connection: keep-alive"], false),
-        (
-            "HTTP/1.1 101 x",
-            &["Connection: upgrade", "Upgrade: websocket"],
-            false,
-        ),
+        ("HTTP/1.1 101 x", &["Connection: upgrade", "Upgrade: websocket"], false),
     ] {
         let text = response_with(start, lines);
-        assert_eq!(
-            with_response(text.as_bytes(), false, |h| h.keep_alive),
-            Ok(keep),
-            "{start} {lines:?}"
-        );
+        assert_eq!(with_response(text.as_bytes(), false, |h| h.keep_alive), Ok(keep), "{start} {lines:?}");
     }
     let text = response_with("HTTP/1.0 200 OK", &[]);
-    assert_eq!(
-        with_response(text.as_bytes(), false, |h| h.version),
-        Ok(Version::Http10)
-    );
+    assert_eq!(with_response(text.as_bytes(), false, |h| h.version), Ok(Version::Http10));
 }
 
 #[test]
@@ -208,11 +158,8 @@ fn connection_of_a_response_may_not_name_a_multitude() {
 #[test]
 fn no_response_makes_the_parser_panic() {
     // A cheap walk through broken heads: each byte of a good one replaced by each awkward byte, and cut anywhere.
-    let good = response_with(
-        "HTTP/1.1 200 OK",
-        &["Content-Length: 5", "Connection: close, x", "X: \u{e9}"],
-    )
-    .into_bytes();
+    let good =
+        response_with("HTTP/1.1 200 OK", &["Content-Length: 5", "Connection: close, x", "X: \u{e9}"]).into_bytes();
     let mut fields = no_fields();
     for at in 0..good.len() {
         for byte in [0, 9, 10, 13, 32, b':', b',', b'0', b'9', 0x7f, 0x80, 0xff] {

@@ -27,10 +27,7 @@ const HEADS: &[&[u8]] = &[
 /// What `look` says when `input` grows to each of these lengths in turn.
 fn grown<E: Copy>(input: &[u8], ends: &[usize], look: impl Fn(&[u8], usize) -> Scan<E>) -> Scan<E> {
     let mut seen = 0;
-    let mut verdict = Scan::Partial {
-        begun: false,
-        scanned: 0,
-    };
+    let mut verdict = Scan::Partial { begun: false, scanned: 0 };
     for end in ends {
         verdict = look(&input[..*end], seen);
         match verdict {
@@ -47,19 +44,9 @@ fn a_request_head_is_found_the_same_however_it_is_split() {
         let whole = scan(input, 0);
         assert!(!matches!(whole, Scan::Partial { .. }), "{input:?}");
         let bytes: Vec<usize> = (1..=input.len()).collect();
-        assert_eq!(
-            grown(input, &bytes, scan),
-            whole,
-            "byte by byte: {}",
-            String::from_utf8_lossy(input)
-        );
+        assert_eq!(grown(input, &bytes, scan), whole, "byte by byte: {}", String::from_utf8_lossy(input));
         for at in 0..=input.len() {
-            assert_eq!(
-                grown(input, &[at, input.len()], scan),
-                whole,
-                "{at}: {}",
-                String::from_utf8_lossy(input)
-            );
+            assert_eq!(grown(input, &[at, input.len()], scan), whole, "{at}: {}", String::from_utf8_lossy(input));
             for second in at..=input.len() {
                 assert_eq!(grown(input, &[at, second, input.len()], scan), whole);
             }
@@ -82,11 +69,7 @@ fn a_response_head_is_found_the_same_however_it_is_split() {
         let bytes: Vec<usize> = (1..=input.len()).collect();
         assert_eq!(grown(input, &bytes, scan_response), whole);
         for at in 0..=input.len() {
-            assert_eq!(
-                grown(input, &[at, input.len()], scan_response),
-                whole,
-                "{at}: {input:?}"
-            );
+            assert_eq!(grown(input, &[at, input.len()], scan_response), whole, "{at}: {input:?}");
         }
     }
 }
@@ -95,13 +78,7 @@ fn a_response_head_is_found_the_same_however_it_is_split() {
 fn a_partial_head_is_never_whole() {
     let input = b"POST /abc HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n";
     for end in 1..input.len() {
-        assert_eq!(
-            scan(&input[..end], 0),
-            Scan::Partial {
-                begun: true,
-                scanned: end
-            }
-        );
+        assert_eq!(scan(&input[..end], 0), Scan::Partial { begun: true, scanned: end });
     }
 }
 
@@ -111,18 +88,14 @@ type Read = (Vec<u8>, Vec<u8>, usize, bool);
 /// Reads as a session does: what is not consumed stays in front of what comes next.
 fn read_grown(body: ResponseBody, input: &[u8], ends: &[usize]) -> Result<Read, BodyFault> {
     let mut reader = BodyReader::response(body);
-    let (mut payload, mut trailers, mut done, mut end) =
-        (Vec::new(), Vec::new(), 0, reader.is_finished());
+    let (mut payload, mut trailers, mut done, mut end) = (Vec::new(), Vec::new(), 0, reader.is_finished());
     for upto in ends {
         let mut bytes = input[done..*upto].to_vec();
         let taken = reader.take(&mut bytes)?;
         assert!(taken.payload <= taken.consumed && taken.consumed <= bytes.len());
         payload.extend_from_slice(&bytes[..taken.payload]);
         trailers.extend_from_slice(&bytes[taken.trailers.clone()]);
-        assert_eq!(
-            &bytes[taken.consumed..],
-            &input[done + taken.consumed..*upto]
-        );
+        assert_eq!(&bytes[taken.consumed..], &input[done + taken.consumed..*upto]);
         done += taken.consumed;
         end = taken.end;
     }
@@ -134,16 +107,12 @@ fn a_body_is_read_the_same_however_it_is_split() {
     for (body, input) in [
         (
             ResponseBody::Chunked,
-            &b"5\r\nhello\r\n10;a=\"b\\\"c\"\r\n0123456789abcdef\r\n0\r\nA: b\r\nC: d\r\n\r\nGET /"
-                [..],
+            &b"5\r\nhello\r\n10;a=\"b\\\"c\"\r\n0123456789abcdef\r\n0\r\nA: b\r\nC: d\r\n\r\nGET /"[..],
         ),
         (ResponseBody::Chunked, b"0\r\n\r\n"),
         (ResponseBody::Chunked, b"0\r\n\r\n0\r\n\r\n"),
         (ResponseBody::Chunked, b"1\r\nx\r\n0002\r\nyz\r\n"),
-        (
-            ResponseBody::Chunked,
-            b"1\r\nx\r\n5;\nxx\r\nhello\r\n0\r\n\r\n",
-        ),
+        (ResponseBody::Chunked, b"1\r\nx\r\n5;\nxx\r\nhello\r\n0\r\n\r\n"),
         (ResponseBody::Chunked, b"1\r\nx\n0\r\n\r\n"),
         (ResponseBody::Chunked, b"1\r\nx\r\n0\r\nA: b\n\r\n"),
         (ResponseBody::Chunked, b"1\r\nx\r\n0\r\nA : b\r\n\r\n"),
@@ -155,17 +124,9 @@ fn a_body_is_read_the_same_however_it_is_split() {
     ] {
         let whole = read_grown(body, input, &[input.len()]);
         let bytes: Vec<usize> = (1..=input.len()).collect();
-        assert_eq!(
-            read_grown(body, input, &bytes),
-            whole,
-            "byte by byte: {input:?}"
-        );
+        assert_eq!(read_grown(body, input, &bytes), whole, "byte by byte: {input:?}");
         for at in 0..=input.len() {
-            assert_eq!(
-                read_grown(body, input, &[at, input.len()]),
-                whole,
-                "{at}: {input:?}"
-            );
+            assert_eq!(read_grown(body, input, &[at, input.len()]), whole, "{at}: {input:?}");
             for second in at..=input.len() {
                 assert_eq!(read_grown(body, input, &[at, second, input.len()]), whole);
             }
@@ -178,9 +139,7 @@ fn broken_chunks_get_the_same_verdict_however_they_are_split() {
     // Each byte of a good body replaced by each awkward one.
     let good = b"3;a=b\r\nxyz\r\n0\r\nA: b\r\n\r\n";
     for at in 0..good.len() {
-        for byte in [
-            0, 9, 10, 13, 32, b'"', b'0', b';', b'=', b'f', b'g', 0x7f, 0x80,
-        ] {
+        for byte in [0, 9, 10, 13, 32, b'"', b'0', b';', b'=', b'f', b'g', 0x7f, 0x80] {
             let mut input = good.to_vec();
             input[at] = byte;
             let whole = read_grown(ResponseBody::Chunked, &input, &[input.len()]);
