@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::http::template::Template;
+pub use crate::route::{HeaderPattern, HostPattern, PathPattern};
 
 /// One configuration, whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -211,33 +212,6 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// What a matching request gets.
     pub action: Action,
-}
-
-/// `[route] host`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostPattern {
-    /// Lower case, no port, no trailing dot.
-    Exact(String),
-    /// `*.a.b` is kept as `.a.b`, lower case.
-    Suffix(String),
-}
-
-/// `[route] path`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathPattern {
-    /// The whole path.
-    Exact(String),
-    /// `/v1/*` is kept as `/v1`; `/*` as the empty string. Matches `/v1`, `/v1/` and `/v1/x`, not `/v10`.
-    Prefix(String),
-}
-
-/// `[route] header`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderPattern {
-    /// Compared without case.
-    pub name: String,
-    /// `None`: the field is there, whatever it says.
-    pub value: Option<String>,
 }
 
 /// `[route] pool | redirect | respond`: one of them.

@@ -1,0 +1,86 @@
+//! Time as the router needs it: milliseconds since start for deadlines, and the date as text for answers and logs.
+//!
+//! Deadlines never look at the wall clock; only texts do.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Milliseconds since the process began to count. Never goes back.
+pub fn now_ms() -> u64 {
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The moment `after` from now, in the same count.
+pub fn due_ms(after: Duration) -> u64 {
+    now_ms().saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// RFC 9110 section 5.6.7: the form of the Date field.
+const IMF: StaticFormatDescription =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+/// The date of the combined log format. UTC: a threaded program cannot learn the local offset safely.
+const CLF: StaticFormatDescription =
+    format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+/// RFC 3339, for JSON lines.
+const RFC3339: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+
+/// A date as text, made again only when the second has changed.
+#[derive(Debug)]
+pub struct Date {
+    format: StaticFormatDescription,
+    second: u64,
+    text: [u8; 32],
+    len: usize,
+}
+
+impl Date {
+    /// For the Date field.
+    pub fn imf() -> Self {
+        Self::new(IMF)
+    }
+
+    /// For combined log lines.
+    pub fn clf() -> Self {
+        Self::new(CLF)
+    }
+
+    /// For JSON log lines.
+    pub fn rfc3339() -> Self {
+        Self::new(RFC3339)
+    }
+
+    fn new(format: StaticFormatDescription) -> Self {
+        Self { format, second: u64::MAX, text: [0; 32], len: 0 }
+    }
+
+    /// The text for now.
+    pub fn now(&mut self) -> &[u8] {
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if second != self.second {
+            self.second = second;
+            let date = OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::seconds(second.cast_signed()));
+            let mut room: &mut [u8] = &mut self.text;
+            // 29 bytes at most up to the year 9999: the room is enough.
+            self.len = date.format_into(&mut room, self.format).unwrap_or(0);
+        }
+        &self.text[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_have_the_length_of_their_format() {
+        assert_eq!(Date::imf().now().len(), "Sun, 06 Nov 1994 08:49:37 GMT".len());
+        assert_eq!(Date::clf().now().len(), "06/Nov/1994:08:49:37 +0000".len());
+        assert_eq!(Date::rfc3339().now().len(), "1994-11-06T08:49:37Z".len());
+    }
+}

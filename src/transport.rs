@@ -1,0 +1,187 @@
+//! Sockets as the data path sees them: blocking reads and writes, a probe that does not wait, and the verbs that end one.
+//!
+//! One type for TCP and Unix sockets; TLS will be another. Not here: deadlines (`registry` keeps them and wakes a blocked
+//! call by shutting its socket down), and what the bytes mean.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::sys;
+
+/// What the kernel takes of a client's answer before the client has taken it: enough to keep a fast one busy, little
+/// enough that a slow one is seen as slow.
+pub const NOTSENT_LOWAT: u32 = 128 * 1024;
+
+/// A connected stream socket. Closed when the last owner lets go.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    tcp: bool,
+}
+
+/// Where to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address<'a> {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// A path.
+    Unix(&'a Path),
+}
+
+impl Socket {
+    /// An accepted connection.
+    pub fn accepted(fd: OwnedFd, tcp: bool) -> Self {
+        Self { fd, tcp }
+    }
+
+    /// Connects within `limit`.
+    ///
+    /// The kernel bounds it (SO_SNDTIMEO): a blocked connect has no handle that another thread could shut, and a Unix
+    /// connect on a full backlog ignores shutdown.
+    pub fn connect(address: &Address<'_>, limit: Duration) -> io::Result<Self> {
+        let family = match address {
+            Address::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
+            Address::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
+            Address::Unix(_) => AddressFamily::UNIX,
+        };
+        let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        sockopt::set_socket_timeout(&fd, Timeout::Send, Some(limit.max(Duration::from_millis(1))))?;
+        let connected = match address {
+            Address::Tcp(address) => rustix::net::connect(&fd, address),
+            Address::Unix(path) => rustix::net::connect(&fd, &SocketAddrUnix::new(*path)?),
+        };
+        connected.map_err(|errno| match errno {
+            Errno::INPROGRESS | Errno::AGAIN => io::Error::from(io::ErrorKind::TimedOut),
+            other => other.into(),
+        })?;
+        sockopt::set_socket_timeout(&fd, Timeout::Send, None)?;
+        let tcp = matches!(address, Address::Tcp(_));
+        if tcp {
+            sockopt::set_tcp_nodelay(&fd, true)?;
+        }
+        Ok(Self { fd, tcp })
+    }
+
+    /// Whether it is TCP.
+    pub fn is_tcp(&self) -> bool {
+        self.tcp
+    }
+
+    /// Reads what is there, waiting for the first byte. `Ok(0)` is the end of input.
+    pub fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::net::recv(&self.fd, &mut *space, RecvFlags::empty()) {
+                Ok((_, n)) => return Ok(n),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Reads what is there without waiting; `None` when there is nothing yet.
+    pub fn probe(&self, space: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match rustix::net::recv(&self.fd, &mut *space, RecvFlags::DONTWAIT) {
+                Ok((_, n)) => return Ok(Some(n)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Whether a kept connection is still silent and open: anything else (data that nobody asked for, end of input, an
+    /// error) makes it unusable (RFC 9112 section 9.2).
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [0; 1];
+        matches!(rustix::net::recv(&self.fd, &mut byte, RecvFlags::DONTWAIT | RecvFlags::PEEK), Err(Errno::AGAIN))
+    }
+
+    /// One write(2) of all parts: how many bytes the kernel took.
+    pub fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match rustix::io::writev(&self.fd, parts) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => return Ok(n),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Writes what the kernel takes now, for canned refusals: the rest is given up.
+    pub fn write_now(&self, bytes: &[u8]) {
+        let _gone_or_full =
+            rustix::net::send(&self.fd, bytes, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL);
+    }
+
+    /// No more will be written: the peer reads an end of input after what was.
+    pub fn finish_writing(&self) {
+        self.shutdown(Shutdown::Write);
+    }
+
+    /// Wakes a blocked read with an end of input. What the peer still sends is taken by the kernel.
+    pub fn stop_reading(&self) {
+        self.shutdown(Shutdown::Read);
+    }
+
+    /// Ends both directions now and wakes whoever is blocked.
+    pub fn cut(&self) {
+        self.shutdown(Shutdown::Both);
+    }
+
+    /// The peer gets a reset instead of an orderly end when the socket is closed, so that an answer that was cut short
+    /// cannot look whole (RFC 9112 section 8).
+    pub fn reset_on_close(&self) {
+        let _already_closed = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        // ENOTCONN: the peer was faster. There is nothing left to end.
+        let _not_connected = rustix::net::shutdown(&self.fd, how);
+    }
+
+    /// Bytes written that the peer has not acknowledged.
+    pub fn unacknowledged(&self) -> io::Result<u64> {
+        sys::unacknowledged(self.fd.as_fd())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_kept_connection_with_bytes_nobody_asked_for_is_not_quiet() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = Address::Tcp(listener.local_addr().expect("address"));
+        let socket = Socket::connect(&address, Duration::from_secs(1)).expect("connect");
+        let (mut peer, _) = listener.accept().expect("accept");
+        assert!(socket.is_quiet());
+        io::Write::write_all(&mut peer, b"x").expect("write");
+        let mut byte = [0; 1];
+        assert_eq!(rustix::net::recv(&socket.fd, &mut byte, RecvFlags::PEEK).expect("peek").1, 1);
+        assert!(!socket.is_quiet());
+    }
+
+    #[test]
+    fn a_refused_connection_is_an_error_and_not_a_wait() {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address");
+        let error = Socket::connect(&Address::Tcp(port), Duration::from_secs(5)).expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
