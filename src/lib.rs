@@ -1,6 +1,9 @@
 //! layer7router: an HTTP/1.x router that threads the busy and parks the idle.
 
+pub mod access_log;
+pub mod answer;
 pub mod arena;
+pub mod backend;
 pub mod balance;
 pub mod bill;
 pub mod buf;
@@ -13,7 +16,17 @@ pub mod http;
 pub mod ids;
 pub mod log_file;
 pub mod metrics;
+pub mod outgoing;
+pub mod park;
+pub mod permits;
+pub mod pool;
+pub mod reaper;
+pub mod registry;
+pub mod resolver;
 pub mod route;
+pub mod session;
+pub mod snapshot;
 pub mod sync;
 pub mod sys;
 pub mod transport;
+pub mod waiter;

@@ -1,0 +1,392 @@
+//! The access log: one line an exchange, written by a thread of its own that never slows a worker.
+//!
+//! A worker makes its line in a scratch of its own, then copies it into one bounded buffer under a short lock. The writer
+//! swaps the buffer for an empty one and writes it in one call. When the disk or a pipe does not keep up, lines are
+//! dropped and counted. Not here: the program's own log (`log_file`).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::clock::Date;
+use crate::config::model::{AccessFormat, AccessTarget};
+use crate::error::CloseReason;
+use crate::http::forwarded::Peer;
+use crate::http::reply::put_decimal;
+use crate::metrics::Counters;
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+
+/// Bytes that may wait for the writer.
+const PENDING_MAX: usize = 1024 * 1024;
+/// The writer gathers lines this long before it writes them.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// What one exchange leaves behind.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Who asked: the right-most untrusted address.
+    pub client: Peer,
+    /// Status sent; 499 when the client was gone before there was one.
+    pub status: u16,
+    /// Name of the route.
+    pub route: &'a str,
+    /// Name of the pool.
+    pub pool: &'a str,
+    /// Address of the backend.
+    pub backend: &'a str,
+    /// Request id.
+    pub id: &'a [u8],
+    /// From the head read to the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    /// From the head read to the end.
+    pub total: Duration,
+    /// Bytes of request body sent on.
+    pub bytes_in: u64,
+    /// Bytes of response body sent.
+    pub bytes_out: u64,
+    /// Why it ended.
+    pub end: CloseReason,
+    /// Number of the configuration it ran on.
+    pub generation: u64,
+}
+
+/// A thread's own part: what of the request is logged, taken before its bytes are gone, and the line that is being made.
+#[derive(Debug)]
+pub struct Scratch {
+    request_line: Vec<u8>,
+    referer: Vec<u8>,
+    agent: Vec<u8>,
+    line: Vec<u8>,
+    clf: Date,
+    rfc3339: Date,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            request_line: Vec::new(),
+            referer: Vec::new(),
+            agent: Vec::new(),
+            line: Vec::new(),
+            clf: Date::clf(),
+            rfc3339: Date::rfc3339(),
+        }
+    }
+}
+
+impl Scratch {
+    /// What came as the request line, and the fields `Referer` and `User-Agent`.
+    pub fn take(&mut self, request_line: &[&[u8]], referer: Option<&[u8]>, agent: Option<&[u8]>) {
+        self.request_line.clear();
+        for part in request_line {
+            self.request_line.extend_from_slice(part);
+        }
+        for (kept, given) in [(&mut self.referer, referer), (&mut self.agent, agent)] {
+            kept.clear();
+            kept.extend_from_slice(given.unwrap_or(b"-"));
+        }
+    }
+
+    /// There was no request line.
+    pub fn take_nothing(&mut self) {
+        self.take(&[b"-"], None, None);
+    }
+}
+
+/// The log as workers see it.
+#[derive(Debug)]
+pub struct AccessLog {
+    on: AtomicBool,
+    state: Mutex<State>,
+    wake: Condvar,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug)]
+struct State {
+    pending: Vec<u8>,
+    target: AccessTarget,
+    format: AccessFormat,
+    /// The writer opens its target again.
+    reopen: bool,
+    stopped: bool,
+}
+
+impl AccessLog {
+    /// Not writing yet: `run` is its writer.
+    pub fn new(target: AccessTarget, format: AccessFormat, counters: Arc<Counters>) -> Arc<Self> {
+        Arc::new(Self {
+            on: AtomicBool::new(target != AccessTarget::Off),
+            state: Mutex::new(State { pending: Vec::new(), target, format, reopen: true, stopped: false }),
+            wake: Condvar::new(),
+            counters,
+        })
+    }
+
+    /// Whether lines are wanted at all.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// Another target or format, at a reload.
+    pub fn configure(&self, target: &AccessTarget, format: AccessFormat) {
+        let mut state = self.state.lock();
+        state.reopen |= state.target != *target;
+        state.target = target.clone();
+        state.format = format;
+        drop(state);
+        self.on.store(*target != AccessTarget::Off, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// The file was moved away: open it again (SIGUSR1).
+    pub fn reopen(&self) {
+        self.state.lock().reopen = true;
+        self.wake.notify_one();
+    }
+
+    /// Ends the writer, after what is pending.
+    pub fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.wake.notify_one();
+    }
+
+    /// One line. Never waits for a disk.
+    pub fn log(&self, entry: &Entry<'_>, scratch: &mut Scratch) {
+        if !self.is_on() {
+            return;
+        }
+        let format = self.state.lock().format;
+        scratch.line.clear();
+        let made = match format {
+            AccessFormat::Combined => scratch.combined(entry),
+            AccessFormat::Json => scratch.json(entry),
+        };
+        debug_assert!(made.is_ok(), "writing into memory");
+        let mut state = self.state.lock();
+        let first = state.pending.is_empty();
+        let fits = state.pending.len() + scratch.line.len() <= PENDING_MAX;
+        if fits {
+            state.pending.extend_from_slice(&scratch.line);
+        }
+        drop(state);
+        if !fits {
+            self.counters.access_dropped.add();
+        } else if first {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The writer's thread.
+    pub fn run(&self) {
+        let mut batch = Vec::with_capacity(PENDING_MAX);
+        let mut out: Option<Box<dyn Write>> = None;
+        let mut complained = false;
+        self.state.lock().pending.reserve(PENDING_MAX);
+        loop {
+            let mut state = self.state.lock();
+            while state.pending.is_empty() && !state.reopen && !state.stopped {
+                self.wake.wait(&mut state);
+            }
+            let stopped = state.stopped;
+            std::mem::swap(&mut state.pending, &mut batch);
+            let target = std::mem::take(&mut state.reopen).then(|| state.target.clone());
+            drop(state);
+            // Lines made before a file was moved away belong to it.
+            if let Some(out) = &mut out
+                && !batch.is_empty()
+            {
+                let written = out.write_all(&batch).and_then(|()| out.flush());
+                complained = complain(written, complained, &self.counters, &batch);
+                batch.clear();
+            }
+            if let Some(target) = target {
+                out = open(&target);
+                complained = false;
+                if let Some(out) = &mut out
+                    && !batch.is_empty()
+                {
+                    complained = complain(out.write_all(&batch), complained, &self.counters, &batch);
+                }
+            }
+            batch.clear();
+            if stopped {
+                return;
+            }
+            std::thread::sleep(GATHER);
+        }
+    }
+}
+
+/// Once an episode: a full disk must not fill the other log.
+fn complain(written: io::Result<()>, complained: bool, counters: &Counters, batch: &[u8]) -> bool {
+    match written {
+        Ok(()) => false,
+        Err(error) => {
+            for _ in batch.iter().filter(|&&byte| byte == b'\n') {
+                counters.access_dropped.add();
+            }
+            if !complained {
+                log::error!("access log: {error}; lines are dropped and counted until it can be written again");
+            }
+            true
+        }
+    }
+}
+
+fn open(target: &AccessTarget) -> Option<Box<dyn Write>> {
+    match target {
+        AccessTarget::Off => None,
+        AccessTarget::Stdout => Some(Box::new(io::stdout())),
+        AccessTarget::Path(path) => match open_file(path) {
+            Ok(file) => Some(Box::new(file)),
+            Err(error) => {
+                log::error!("access log: {}: {error}; lines are dropped", path.display());
+                None
+            }
+        },
+    }
+}
+
+/// Opens a log for appending.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+impl Scratch {
+    fn combined(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        let Self { request_line, referer, agent, line, clf, .. } = self;
+        write!(line, "{} - - [", entry.client)?;
+        line.extend_from_slice(clf.now());
+        line.extend_from_slice(b"] \"");
+        escape(line, request_line, b"\\x");
+        write!(line, "\" {} {} \"", entry.status, entry.bytes_out)?;
+        escape(line, referer, b"\\x");
+        line.extend_from_slice(b"\" \"");
+        escape(line, agent, b"\\x");
+        line.push(b'"');
+        for (key, value) in [("route", entry.route), ("pool", entry.pool), ("backend", entry.backend)] {
+            write!(line, " {key}={value}")?;
+        }
+        line.extend_from_slice(b" id=");
+        escape(line, entry.id, b"\\x");
+        match entry.first_byte {
+            Some(first_byte) => put_key(line, b" ttfb_us=", micros(first_byte)),
+            None => line.extend_from_slice(b" ttfb_us=-"),
+        }
+        put_key(line, b" total_us=", micros(entry.total));
+        put_key(line, b" in=", entry.bytes_in);
+        put_key(line, b" out=", entry.bytes_out);
+        line.extend_from_slice(b" end=");
+        line.extend_from_slice(entry.end.token().as_bytes());
+        put_key(line, b" gen=", entry.generation);
+        line.push(b'\n');
+        Ok(())
+    }
+
+    fn json(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        let Self { request_line, referer, agent, line, rfc3339, .. } = self;
+        line.extend_from_slice(b"{\"time\":\"");
+        line.extend_from_slice(rfc3339.now());
+        write!(line, "\",\"client\":\"{}\",\"request\":\"", entry.client)?;
+        escape(line, request_line, b"\\u00");
+        write!(line, "\",\"status\":{},\"referer\":\"", entry.status)?;
+        escape(line, referer, b"\\u00");
+        line.extend_from_slice(b"\",\"agent\":\"");
+        escape(line, agent, b"\\u00");
+        line.push(b'"');
+        for (key, value) in [("route", entry.route), ("pool", entry.pool), ("backend", entry.backend)] {
+            write!(line, ",\"{key}\":\"")?;
+            escape(line, value.as_bytes(), b"\\u00");
+            line.push(b'"');
+        }
+        line.extend_from_slice(b",\"id\":\"");
+        escape(line, entry.id, b"\\u00");
+        line.extend_from_slice(b"\",\"ttfb_us\":");
+        match entry.first_byte {
+            Some(first_byte) => put_key(line, b"", micros(first_byte)),
+            None => line.extend_from_slice(b"null"),
+        }
+        put_key(line, b",\"total_us\":", micros(entry.total));
+        put_key(line, b",\"in\":", entry.bytes_in);
+        put_key(line, b",\"out\":", entry.bytes_out);
+        write!(line, ",\"end\":\"{}\"", entry.end.token())?;
+        put_key(line, b",\"gen\":", entry.generation);
+        line.extend_from_slice(b"}\n");
+        Ok(())
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn put_key(line: &mut Vec<u8>, key: &[u8], value: u64) {
+    line.extend_from_slice(key);
+    let Ok(()) = put_decimal(value, line);
+}
+
+/// What a peer sent cannot end a quoted string or a line, nor steer a terminal. Bytes over 0x7e are written as code points
+/// of one byte: a line is ASCII whatever came.
+fn escape(line: &mut Vec<u8>, bytes: &[u8], prefix: &[u8]) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' if prefix == b"\\u00" => line.extend_from_slice(&[b'\\', byte]),
+            0x20..=0x7e if byte != b'"' && byte != b'\\' => line.push(byte),
+            _ => {
+                line.extend_from_slice(prefix);
+                line.push(b"0123456789ABCDEF"[usize::from(byte >> 4)]);
+                line.push(b"0123456789ABCDEF"[usize::from(byte & 15)]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry<'static> {
+        Entry {
+            client: Peer::Unix,
+            status: 200,
+            route: "r",
+            pool: "p",
+            backend: "127.0.0.1:3000",
+            id: b"abc",
+            first_byte: Some(Duration::from_micros(5)),
+            total: Duration::from_micros(9),
+            bytes_in: 1,
+            bytes_out: 2,
+            end: CloseReason::Done,
+            generation: 3,
+        }
+    }
+
+    #[test]
+    fn combined_format_comes_first_and_pairs_follow() {
+        let mut scratch = Scratch::default();
+        scratch.take(&[b"GET ", b"/\"\n\xff", b" HTTP/1.1"], None, Some(b"curl"));
+        scratch.combined(&entry()).expect("memory");
+        let line = String::from_utf8(scratch.line).expect("ASCII");
+        assert!(line.starts_with("unix: - - ["), "{line}");
+        assert!(
+            line.ends_with(
+                "] \"GET /\\x22\\x0A\\xFF HTTP/1.1\" 200 2 \"-\" \"curl\" route=r pool=p backend=127.0.0.1:3000 id=abc \
+                 ttfb_us=5 total_us=9 in=1 out=2 end=ok gen=3\n"
+            ),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn json_strings_cannot_be_broken_out_of() {
+        let mut scratch = Scratch::default();
+        scratch.take(&[b"GET /\"\\\n HTTP/1.1"], None, None);
+        scratch.json(&entry()).expect("memory");
+        let line = String::from_utf8(scratch.line).expect("ASCII");
+        assert!(line.contains(r#""request":"GET /\"\\\u000A HTTP/1.1""#), "{line}");
+        assert!(line.ends_with(",\"end\":\"ok\",\"gen\":3}\n"), "{line}");
+    }
+}

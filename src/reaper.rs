@@ -1,0 +1,274 @@
+//! The thread that enforces the deadlines of running exchanges, through the registry.
+//!
+//! It looks ten times a second at what each half waits for. A half that has waited for the same thing over its limit
+//! without moving a byte is cut: the reason is written into the slot, then the sockets it names are shut. It never closes
+//! a socket and never writes. Deadlines of sessions that are not running are the waiter's.
+//!
+//! | ran out while waiting for | shut | the client gets |
+//! |---|---|---|
+//! | client, for its body | client, reading | 408 (the other way is open) |
+//! | backend, writing to it or for its head | backend | 504 |
+//! | backend, between bytes of its body | backend | a visibly cut answer |
+//! | client, writing to it | client, reset | nothing |
+//! | tunnel | both | nothing |
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::error::CloseReason;
+use crate::registry::{Half, Phase, Registry, Slot, Sockets, Waiting};
+use crate::sync::Arc;
+
+/// How often it looks. A deadline is met late by one look at most, never early.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// What the rest of a request gets between bytes, once its answer has ended.
+const UNWANTED: Duration = Duration::from_secs(1);
+
+/// What the reaper saw of a half when it last moved.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    waiting: Waiting,
+    bytes: u64,
+    /// Bytes not acknowledged by who is written to, at the last look at a write that did not move.
+    unacknowledged: u64,
+    since: Instant,
+}
+
+/// Both halves of a slot.
+#[derive(Debug, Clone, Copy)]
+struct SeenSlot {
+    request: Seen,
+    response: Seen,
+}
+
+/// Looks until the stop channel closes. `each_second` is for the sweeps that need no thread of their own.
+pub fn run(registry: &Arc<Registry>, stop: &Receiver<()>, mut each_second: impl FnMut()) {
+    let start = Instant::now();
+    let unseen = Seen { waiting: Waiting::BUSY, bytes: 0, unacknowledged: 0, since: start };
+    let mut seen = vec![SeenSlot { request: unseen, response: unseen }; registry.slots().len()];
+    let mut swept = start;
+    loop {
+        match stop.recv_timeout(TICK) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let now = Instant::now();
+        for (slot, seen) in registry.slots().iter().zip(&mut seen) {
+            look(slot, seen, now);
+        }
+        if now.duration_since(swept) >= Duration::from_secs(1) {
+            swept = now;
+            each_second();
+        }
+    }
+}
+
+fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant) {
+    seen.request.update(&slot.request, now);
+    seen.response.update(&slot.response, now);
+    let (request, response) = (seen.request.waiting.phase(), seen.response.waiting.phase());
+    if request == Phase::Busy && response == Phase::Busy {
+        return;
+    }
+    // The answer is not late while the request is still on its way.
+    if response == Phase::ResponseHead && matches!(request, Phase::ClientRead | Phase::BackendWrite) {
+        seen.response.since = now;
+    }
+    // The answer has ended before its request: who sends nothing more for a second is not waited for.
+    if request == Phase::ClientRead
+        && response == Phase::Busy
+        && now.duration_since(seen.request.since.max(seen.response.since)) >= UNWANTED
+    {
+        seen.request.waiting_limit_is_over(slot);
+        return;
+    }
+    // A tunnel lives while either way moves.
+    if request == Phase::Tunnel && response == Phase::Tunnel {
+        let latest = seen.request.since.max(seen.response.since);
+        seen.request.since = latest;
+        seen.response.since = latest;
+    }
+    for (half, seen) in [(&slot.request, &mut seen.request), (&slot.response, &mut seen.response)] {
+        seen.enforce(slot, half, now);
+    }
+}
+
+impl Seen {
+    fn update(&mut self, half: &Half, now: Instant) {
+        let (waiting, bytes) = half.look();
+        if waiting != self.waiting || bytes != self.bytes {
+            *self = Self { waiting, bytes, unacknowledged: u64::MAX, since: now };
+        }
+    }
+
+    /// Cuts a half whose peer is waited for in vain, if it still waits for the same.
+    fn waiting_limit_is_over(&self, slot: &Slot) {
+        slot.with_sockets(|sockets| {
+            if slot.request.look() == (self.waiting, self.bytes) && sockets.cut.is_none() {
+                cut(sockets, self.waiting.phase());
+            }
+        });
+    }
+
+    fn enforce(&mut self, slot: &Slot, half: &Half, now: Instant) {
+        let phase = self.waiting.phase();
+        if phase == Phase::Busy {
+            return;
+        }
+        let overdue = now.duration_since(self.since) >= self.waiting.limit();
+        // Progress of a write is what the peer acknowledged, not what the kernel took: to a client of 20 KB/s one write
+        // moves nothing for half a minute.
+        let writing = matches!(phase, Phase::ClientWrite | Phase::BackendWrite) && self.since != now;
+        if !overdue && !writing {
+            return;
+        }
+        slot.with_sockets(|sockets| {
+            // Read again under the lock: the half may have moved, or the slot may be another session's by now.
+            if half.look() != (self.waiting, self.bytes) || sockets.cut.is_some() {
+                return;
+            }
+            if writing {
+                let peer = if phase == Phase::ClientWrite { &sockets.client } else { &sockets.backend };
+                let unacknowledged = peer.as_ref().map_or(0, |socket| socket.unacknowledged().unwrap_or(0));
+                if unacknowledged != self.unacknowledged {
+                    self.unacknowledged = unacknowledged;
+                    self.since = now;
+                    return;
+                }
+            }
+            if overdue {
+                cut(sockets, phase);
+            }
+        });
+    }
+}
+
+fn cut(sockets: &mut Sockets, phase: Phase) {
+    let Some(client) = &sockets.client else { return };
+    let backend = sockets.backend.as_ref();
+    sockets.cut = Some(match phase {
+        Phase::Busy => return,
+        Phase::ClientRead => {
+            client.stop_reading();
+            CloseReason::ClientBodyLate
+        }
+        Phase::ClientWrite => {
+            client.reset_on_close();
+            client.cut();
+            if let Some(backend) = backend {
+                backend.cut();
+            }
+            CloseReason::ClientNotReading
+        }
+        Phase::BackendWrite | Phase::ResponseHead | Phase::BackendRead => {
+            if let Some(backend) = backend {
+                backend.cut();
+            }
+            match phase {
+                Phase::BackendWrite => CloseReason::BackendNotReading,
+                Phase::ResponseHead => CloseReason::ResponseLate,
+                _ => CloseReason::AnswerStalled,
+            }
+        }
+        Phase::Tunnel => {
+            client.cut();
+            if let Some(backend) = backend {
+                backend.cut();
+            }
+            CloseReason::TunnelIdle
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Socket;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (Arc<Socket>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("pair");
+        (Arc::new(Socket::accepted(ours.into(), false)), theirs)
+    }
+
+    fn unseen(now: Instant) -> SeenSlot {
+        let seen = Seen { waiting: Waiting::BUSY, bytes: 0, unacknowledged: 0, since: now };
+        SeenSlot { request: seen, response: seen }
+    }
+
+    #[test]
+    fn a_late_head_is_cut_at_its_limit_and_not_before() {
+        let slot = Slot::default();
+        let (client, _client_peer) = pair();
+        let (backend, _backend_peer) = pair();
+        slot.enter(&client, 1);
+        slot.enter_backend(&backend).expect("not cut");
+        slot.response.wait(Waiting::new(Phase::ResponseHead, Duration::from_secs(5)));
+        let start = Instant::now();
+        let mut seen = unseen(start);
+        look(&slot, &mut seen, start);
+        look(&slot, &mut seen, start + Duration::from_millis(4999));
+        assert_eq!(slot.cut_reason(), None);
+        look(&slot, &mut seen, start + Duration::from_secs(5));
+        assert_eq!(slot.cut_reason(), Some(CloseReason::ResponseLate));
+        assert_eq!(backend.read(&mut [0; 1]).expect("woken"), 0);
+    }
+
+    #[test]
+    fn an_answer_is_not_late_while_its_request_is_on_its_way() {
+        let slot = Slot::default();
+        let (client, _peer) = pair();
+        slot.enter(&client, 1);
+        slot.request.wait(Waiting::new(Phase::ClientRead, Duration::from_secs(90)));
+        slot.response.wait(Waiting::new(Phase::ResponseHead, Duration::from_secs(5)));
+        let start = Instant::now();
+        let mut seen = unseen(start);
+        look(&slot, &mut seen, start);
+        look(&slot, &mut seen, start + Duration::from_secs(60));
+        assert_eq!(slot.cut_reason(), None);
+        slot.request.wait(Waiting::BUSY);
+        look(&slot, &mut seen, start + Duration::from_secs(64));
+        assert_eq!(slot.cut_reason(), None);
+        look(&slot, &mut seen, start + Duration::from_secs(66));
+        assert_eq!(slot.cut_reason(), Some(CloseReason::ResponseLate));
+    }
+
+    #[test]
+    fn a_client_that_acknowledges_slowly_is_not_cut_and_one_that_stops_is() {
+        let slot = Slot::default();
+        let (client, mut peer) = pair();
+        client.write(&[std::io::IoSlice::new(&[b'x'; 2000])]).expect("room");
+        slot.enter(&client, 1);
+        slot.response.wait(Waiting::new(Phase::ClientWrite, Duration::from_secs(1)));
+        let start = Instant::now();
+        let mut seen = unseen(start);
+        look(&slot, &mut seen, start);
+        look(&slot, &mut seen, start + Duration::from_millis(100));
+        std::io::Read::read_exact(&mut peer, &mut [0; 2000]).expect("read");
+        look(&slot, &mut seen, start + Duration::from_millis(1050));
+        assert_eq!(slot.cut_reason(), None, "2000 bytes were taken");
+        look(&slot, &mut seen, start + Duration::from_millis(2100));
+        assert_eq!(slot.cut_reason(), Some(CloseReason::ClientNotReading));
+    }
+
+    #[test]
+    fn a_tunnel_lives_while_either_way_moves() {
+        let slot = Slot::default();
+        let (client, _peer) = pair();
+        slot.enter(&client, 1);
+        let tunnel = Waiting::new(Phase::Tunnel, Duration::from_secs(10));
+        slot.request.wait(tunnel);
+        slot.response.wait(tunnel);
+        let start = Instant::now();
+        let mut seen = unseen(start);
+        look(&slot, &mut seen, start);
+        slot.response.progress(1);
+        look(&slot, &mut seen, start + Duration::from_secs(9));
+        look(&slot, &mut seen, start + Duration::from_secs(18));
+        assert_eq!(slot.cut_reason(), None);
+        look(&slot, &mut seen, start + Duration::from_secs(19));
+        assert_eq!(slot.cut_reason(), Some(CloseReason::TunnelIdle));
+    }
+}
