@@ -1,0 +1,301 @@
+//! A listener: a bound address, and the acceptor thread that pushes its connections onto the channel.
+//!
+//! The acceptor never parses and never reads. When the channel is full it waits, and the kernel's backlog absorbs the rest.
+//! A failed `accept` is sorted by its cause and never ends the thread.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, select};
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::clock;
+use crate::config::model::{Listen, ListenAddress};
+use crate::http::forwarded::Peer;
+use crate::metrics::Counters;
+use crate::permits::Permits;
+use crate::session::{Entrance, PerAddress, Session};
+use crate::snapshot::Published;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sys;
+use crate::transport::{NOTSENT_LOWAT, Socket};
+use crate::waiter::Waiter;
+
+/// How long a blocked `accept` takes to hear a stop.
+const HEAR: Duration = Duration::from_millis(250);
+/// The pause after an `accept` that failed for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One bound address.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where it is bound, as it is printed.
+    pub place: Place,
+    /// What its sessions know of it.
+    pub entrance: Arc<Entrance>,
+    fd: OwnedFd,
+    stopping: AtomicBool,
+}
+
+/// What is bound: two listeners with the same place are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// As configured, port 0 included.
+    Tcp(SocketAddr),
+    /// Both families.
+    AnyTcp(u16),
+    /// A path.
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// All places of an address.
+    pub fn of(address: &ListenAddress) -> Vec<Self> {
+        match address {
+            ListenAddress::Tcp { addresses, .. } => addresses.iter().map(|&address| Self::Tcp(address)).collect(),
+            ListenAddress::AnyTcp(port) => vec![Self::AnyTcp(*port)],
+            ListenAddress::Unix(path) => vec![Self::Unix(path.clone())],
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::AnyTcp(port) => write!(f, ":{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What acceptors work with.
+#[derive(Debug, Clone)]
+pub struct Acceptor {
+    /// To the workers.
+    pub channel: Sender<Arc<Session>>,
+    /// Closed when everything stops at once.
+    pub stop: Receiver<()>,
+    /// The table, and who sheds parked sessions.
+    pub waiter: Arc<Waiter>,
+    /// To tell the monitor.
+    pub permits: Arc<Permits>,
+    /// Limits and timeouts.
+    pub published: Arc<Published>,
+    /// Sessions by address.
+    pub per_address: Arc<PerAddress>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Sessions that descriptors allow.
+    pub sessions_max: usize,
+}
+
+impl Listener {
+    /// Binds and listens.
+    pub fn bind(place: &Place, listen: &Listen, id: u32) -> io::Result<Arc<Self>> {
+        let fd = match place {
+            Place::Tcp(address) => bind_tcp(*address, false)?,
+            Place::AnyTcp(port) => bind_any(*port)?,
+            Place::Unix(path) => bind_unix(path, listen.socket_mode)?,
+        };
+        rustix::net::listen(&fd, i32::try_from(listen.backlog).unwrap_or(i32::MAX))?;
+        sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(HEAR))?;
+        Ok(Arc::new(Self { place: place.clone(), entrance: Entrance::new(id), fd, stopping: AtomicBool::new(false) }))
+    }
+
+    /// Where it is really bound, with the port the kernel chose.
+    pub fn bound(&self) -> String {
+        match (&self.place, rustix::net::getsockname(&self.fd)) {
+            (Place::Unix(path), _) => format!("unix:{}", path.display()),
+            (_, Ok(address)) => {
+                SocketAddr::try_from(address).map_or_else(|_| self.place.to_string(), |address| address.to_string())
+            }
+            (_, Err(_)) => self.place.to_string(),
+        }
+    }
+
+    /// What a reload may change of it in place.
+    pub fn adjust(&self, listen: &Listen) {
+        let backlog = i32::try_from(listen.backlog).unwrap_or(i32::MAX);
+        if let Err(errno) = rustix::net::listen(&self.fd, backlog) {
+            log::warn!("listener {}: backlog: {errno}", self.place);
+        }
+        if let Place::Unix(path) = &self.place
+            && let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(listen.socket_mode))
+        {
+            log::warn!("listener {}: socket_mode: {error}", self.place);
+        }
+    }
+
+    /// Its thread accepts what is in its queue, then ends.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// The acceptor's thread.
+    pub fn run(&self, acceptor: &Acceptor) {
+        let mut short_of_descriptors = false;
+        loop {
+            if self.stopping.load(Ordering::SeqCst) {
+                return self.empty_queue(acceptor);
+            }
+            match rustix::net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC) {
+                Ok((fd, peer)) => {
+                    short_of_descriptors = false;
+                    if !self.admit(acceptor, fd, peer) {
+                        return;
+                    }
+                }
+                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+                Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                    acceptor.counters.accept_failed.add();
+                    if !std::mem::replace(&mut short_of_descriptors, true) {
+                        log::error!(
+                            "listener {}: {errno}; the oldest idle sessions are closed to make room. Raise the limit of \
+                             open files, or lower timeouts.idle",
+                            self.place
+                        );
+                    }
+                    acceptor.waiter.shed();
+                    if acceptor.stop.recv_timeout(PAUSE) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
+                        return;
+                    }
+                }
+                Err(errno) => {
+                    // Network errors of a connection that is gone already (accept(2)): the next one is as good as any.
+                    acceptor.counters.accept_failed.add();
+                    log::warn!("listener {}: accept: {errno}", self.place);
+                    if acceptor.stop.recv_timeout(PAUSE) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shutting a listener resets clients in its backlog: it accepts until there is none.
+    fn empty_queue(&self, acceptor: &Acceptor) {
+        if rustix::io::ioctl_fionbio(&self.fd, true).is_err() {
+            return;
+        }
+        while let Ok((fd, peer)) = rustix::net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC) {
+            if !self.admit(acceptor, fd, peer) {
+                return;
+            }
+        }
+    }
+
+    /// `false`: everything stops.
+    fn admit(&self, acceptor: &Acceptor, fd: OwnedFd, peer: Option<SocketAddrAny>) -> bool {
+        let tcp = !matches!(self.place, Place::Unix(_));
+        // Accepted sockets take the listener's receive timeout over; a read is to wait for as long as its phase may.
+        if sockopt::set_socket_timeout(&fd, Timeout::Recv, None).is_err() {
+            return true;
+        }
+        // What is blocking in the listener is so in its connections, but not while its queue is emptied.
+        if self.stopping.load(Ordering::Relaxed) && rustix::io::ioctl_fionbio(&fd, false).is_err() {
+            return true;
+        }
+        let peer = match peer.map(SocketAddr::try_from) {
+            Some(Ok(address)) if tcp => Peer::from(address),
+            _ => Peer::Unix,
+        };
+        let snapshot = acceptor.published.current();
+        let place = match (peer, snapshot.config.limits.connections_per_ip) {
+            (Peer::Ip(address), Some(limit)) => match acceptor.per_address.take(address, limit) {
+                Some(place) => Some(place),
+                None => {
+                    acceptor.counters.refused_per_ip.add();
+                    log::info!("listener {}: {address} has {limit} sessions already; closed", self.place);
+                    return true;
+                }
+            },
+            _ => None,
+        };
+        acceptor.counters.accepted.add();
+        if acceptor.waiter.table.len() >= acceptor.sessions_max {
+            acceptor.waiter.shed();
+        }
+        let now = clock::now_ms();
+        let due = clock::due_ms(snapshot.config.timeouts.queue);
+        drop(snapshot);
+        let socket = Socket::accepted(fd, tcp);
+        let session = acceptor.waiter.table.insert(socket, peer, &self.entrance, place, due, now);
+        let sent = select! {
+            send(acceptor.channel, session) -> sent => sent.is_ok(),
+            recv(acceptor.stop) -> _ => false,
+        };
+        if sent {
+            acceptor.permits.call_monitor();
+        }
+        sent
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Place::Unix(path) = &self.place {
+            // It may have been replaced by a newer process: only our own socket is removed by who stopped in order.
+            if self.stopping.load(Ordering::SeqCst) {
+                let _gone_already = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr, both: bool) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // A restart binds while old connections are in TIME_WAIT.
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&fd, !both)?;
+    }
+    // Accepted sockets take both over from their listener.
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    sys::set_notsent_lowat(std::os::fd::AsFd::as_fd(&fd), NOTSENT_LOWAT)?;
+    rustix::net::bind(&fd, &address)?;
+    Ok(fd)
+}
+
+/// Both families on one socket; a kernel without IPv6 gets IPv4.
+fn bind_any(port: u16) -> io::Result<OwnedFd> {
+    bind_tcp(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), true).or_else(
+        |error| match Errno::from_io_error(&error) {
+            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {
+                bind_tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false)
+            }
+            _ => Err(error),
+        },
+    )
+}
+
+/// A socket file that nobody answers on was left by a process that is gone, and is replaced.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    match rustix::net::bind(&fd, &address) {
+        Err(Errno::ADDRINUSE) => {
+            let probe = rustix::net::socket_with(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+                None,
+            )?;
+            if rustix::net::connect(&probe, &address) != Err(Errno::CONNREFUSED) {
+                return Err(Errno::ADDRINUSE.into());
+            }
+            std::fs::remove_file(path)?;
+            rustix::net::bind(&fd, &address)?;
+        }
+        other => other?,
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(fd)
+}

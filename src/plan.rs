@@ -1,0 +1,263 @@
+//! The plan of an exchange: what its head asks for, where it goes, and the head as the backend will see it.
+//!
+//! Everything that needs the parsed head is decided here, at once, so that its bytes may be used up afterwards. Reads and
+//! writes nothing: the rebuilt head is gathered in the worker's buffer.
+
+use crate::answer::{Asker, OwnAnswer};
+use crate::config::model::Action;
+use crate::error::CloseReason;
+use crate::http::forwarded::{Forwarded, Peer, Trusted, client_address};
+use crate::http::framing::Body;
+use crate::http::head::{HeadLimits, RequestHead, parse_request};
+use crate::http::rebuild::{self, RequestRebuild};
+use crate::http::template::Values;
+use crate::http::{Refusal, Sink, no_fields};
+use crate::ids::{IdMaker, RequestId};
+use crate::outgoing::{HeadBuffer, Overflow};
+use crate::response::Facts;
+use crate::route::{self, Asked, Match};
+use crate::session::Session;
+use crate::snapshot::Snapshot;
+
+/// The scheme of every request: the listeners speak plain HTTP.
+const SCHEME: &str = "http";
+/// What is forwarded to a backend, as an Allow field lists it.
+pub const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH";
+/// Only our own token in Via is a loop, so that tiers of routers may follow one another.
+const LOOP: Refusal = Refusal::new(508, "this request has been here before: a backend leads back to this router");
+/// The body is over `limits.body_size`.
+pub const TOO_LARGE: Refusal = Refusal::new(413, "the request body is larger than this server takes");
+
+/// What was decided.
+#[derive(Debug)]
+pub struct Plan {
+    /// For the response half.
+    pub facts: Facts,
+    /// Who asked, for our own answers.
+    pub asker: Asker,
+    /// The right-most untrusted address.
+    pub client: Peer,
+    /// How much is to follow the head.
+    pub body: Body,
+    /// Index of the listener whose rules hold.
+    listen: usize,
+    /// Where it goes.
+    pub course: Course,
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub enum Course {
+    /// To a pool.
+    Forward(Forward),
+    /// Nowhere: the router answers, for this reason.
+    Answer(OwnAnswer, CloseReason),
+}
+
+/// To a pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Forward {
+    /// Its index.
+    pub pool: usize,
+    /// The method may be repeated.
+    pub idempotent: bool,
+    /// The rebuilt head did not fit into the buffer.
+    pub overflowed: bool,
+}
+
+/// What a plan is made from, besides the head.
+pub struct Maker<'a> {
+    /// The exchange's configuration.
+    pub snapshot: &'a Snapshot,
+    /// Its session.
+    pub session: &'a Session,
+    /// Index of the listener it came in by.
+    pub listen: usize,
+    /// Another exchange may follow.
+    pub may_keep: bool,
+    /// For Via.
+    pub via: &'a str,
+}
+
+impl Maker<'_> {
+    /// Parses a whole head, decides, and gathers the rebuilt one in `out`. `seen` is shown the head for the log.
+    pub fn plan(
+        &self,
+        head: &[u8],
+        ids: &mut IdMaker,
+        out: &mut HeadBuffer,
+        seen: impl FnOnce(&RequestHead<'_, '_>),
+    ) -> Result<Plan, Refusal> {
+        let config = &self.snapshot.config;
+        let mut fields = no_fields();
+        let limits = HeadLimits { uri_size: config.limits.uri_size, header_count: config.limits.header_count };
+        let head = parse_request(head, &mut fields, &limits)?;
+        seen(&head);
+        let id = head.field("x-request-id").and_then(RequestId::accept).unwrap_or_else(|| ids.make());
+        let listen = &config.listens[self.listen];
+        let trusted = Trusted { networks: &listen.trusted.networks, unix: listen.trusted.unix };
+        let (client, _) = client_address(self.session.peer, &trusted, head.fields);
+        let asked = Asked {
+            listen: self.listen,
+            host: head.host_name(),
+            path: head.path,
+            method: head.method.as_str(),
+            fields: head.fields,
+        };
+        let head_request = matches!(head.method, crate::http::head::Method::Head);
+        let asker = Asker { version: head.version, head_request, id };
+        let mut plan = Plan {
+            facts: Facts {
+                version: head.version,
+                head_request,
+                keep: self.may_keep && head.keep_alive,
+                upgrade: head.upgrade_websocket,
+                expects_continue: head.expects_continue,
+                route: None,
+                response_limit: config.timeouts.response,
+            },
+            asker,
+            client,
+            body: head.body,
+            listen: self.listen,
+            course: Course::Answer(OwnAnswer::default(), CloseReason::NoRoute),
+        };
+        if head.fields.iter().any(|field| field.name.eq_ignore_ascii_case("via") && contains(field.value, self.via)) {
+            plan.course = failure(CloseReason::Refused(LOOP), &plan.asker.id);
+            return Ok(plan);
+        }
+        if head.max_forwards() == Some(0) {
+            // RFC 9110 section 7.6.2: who is asked at 0 answers itself.
+            let fields = vec![("Allow".to_owned(), METHODS.as_bytes().to_vec())];
+            plan.course = Course::Answer(OwnAnswer { status: 204, body: Vec::new(), fields }, CloseReason::Done);
+            return Ok(plan);
+        }
+        plan.course = match route::find(&self.snapshot.conditions, &asked) {
+            Match::Route(index) => {
+                let route = &config.routes[index];
+                plan.facts.route = Some(index);
+                plan.facts.response_limit = route.timeout.unwrap_or(config.timeouts.response);
+                match &route.action {
+                    Action::Pool(pool) => self.forward(&plan, &head, *pool, out),
+                    Action::Redirect { code, location } => {
+                        let mut target = Vec::new();
+                        let Ok(()) = location.put(&values(&plan, &head), &mut target);
+                        let body = format!("{code}\n").into_bytes();
+                        let fields = vec![("Location".to_owned(), target)];
+                        own(plan.facts.route, self.snapshot, OwnAnswer { status: *code, body, fields })
+                    }
+                    Action::Respond { code, text } => {
+                        let mut body = Vec::new();
+                        let Ok(()) = text.put(&values(&plan, &head), &mut body);
+                        body.push(b'\n');
+                        own(plan.facts.route, self.snapshot, OwnAnswer { status: *code, body, fields: Vec::new() })
+                    }
+                }
+            }
+            Match::None => match listen.pool {
+                Some(pool) => self.forward(&plan, &head, pool, out),
+                None => failure(CloseReason::NoRoute, &plan.asker.id),
+            },
+            Match::MethodNotAllowed(allowed) => match listen.pool {
+                // The listener's pool takes what no route matches.
+                Some(pool) => self.forward(&plan, &head, pool, out),
+                None => {
+                    let mut answer = OwnAnswer::failure(CloseReason::MethodNotAllowed, &plan.asker.id);
+                    answer.fields.push(("Allow".to_owned(), allowed.into_bytes()));
+                    Course::Answer(answer, CloseReason::MethodNotAllowed)
+                }
+            },
+        };
+        Ok(plan)
+    }
+
+    fn forward(&self, plan: &Plan, head: &RequestHead<'_, '_>, pool: usize, out: &mut HeadBuffer) -> Course {
+        if let (Body::Length(length), Some(limit)) = (head.body, self.snapshot.config.limits.body_size)
+            && length > limit
+        {
+            return failure(CloseReason::Refused(TOO_LARGE), &plan.asker.id);
+        }
+        out.clear();
+        let put = put_head(head, plan, self.snapshot, self.session, self.via, out);
+        Course::Forward(Forward { pool, idempotent: head.method.is_idempotent(), overflowed: put == Err(Overflow) })
+    }
+}
+
+fn contains(value: &[u8], token: &str) -> bool {
+    value.windows(token.len()).any(|part| part == token.as_bytes())
+}
+
+fn failure(reason: CloseReason, id: &RequestId) -> Course {
+    Course::Answer(OwnAnswer::failure(reason, id), reason)
+}
+
+/// A route's own answer, with the response fields that the route sets.
+fn own(route: Option<usize>, snapshot: &Snapshot, mut answer: OwnAnswer) -> Course {
+    if let Some(route) = route.map(|index| &snapshot.config.routes[index]) {
+        for (name, value) in &route.set_response_header {
+            answer.fields.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+            answer.fields.push((name.clone(), value.clone().into_bytes()));
+        }
+    }
+    Course::Answer(answer, CloseReason::Done)
+}
+
+fn values<'a>(plan: &'a Plan, head: &RequestHead<'_, 'a>) -> Values<'a> {
+    Values {
+        host: head.host,
+        uri: head.path,
+        query: head.query,
+        client: plan.client,
+        scheme: SCHEME,
+        request_id: plan.asker.id.as_bytes(),
+    }
+}
+
+fn put_head<S: Sink>(
+    head: &RequestHead<'_, '_>,
+    plan: &Plan,
+    snapshot: &Snapshot,
+    session: &Session,
+    via: &str,
+    out: &mut S,
+) -> Result<(), S::Error> {
+    let route = plan.facts.route.map(|index| &snapshot.config.routes[index]);
+    let listen = &snapshot.config.listens[plan.listen];
+    let trusted = Trusted { networks: &listen.trusted.networks, unix: listen.trusted.unix }.contains(session.peer);
+    let path = match route.and_then(|route| route.strip_prefix.as_deref()) {
+        Some(prefix) => route::strip(head.path, prefix),
+        None => head.path,
+    };
+    let how = RequestRebuild {
+        path,
+        query: head.query,
+        set: route.map_or(&[], |route| &route.set_header),
+        remove: route.map_or(&[], |route| &route.remove_header),
+        values: &values(plan, head),
+        forwarded: &Forwarded { peer: session.peer, trusted },
+        via,
+    };
+    rebuild::request(head, &how, out)
+}
+
+impl Plan {
+    /// The rebuilt head once more, from the same bytes, for one that outgrew the buffer.
+    pub fn put_head_again<S: Sink<Error = std::io::Error>>(
+        &self,
+        bytes: &[u8],
+        snapshot: &Snapshot,
+        session: &Session,
+        via: &str,
+        out: &mut S,
+    ) -> Result<(), std::io::Error> {
+        let limits = &snapshot.config.limits;
+        let limits = HeadLimits { uri_size: limits.uri_size, header_count: limits.header_count };
+        let mut fields = no_fields();
+        // The same bytes were parsed for the plan, after the same empty lines.
+        let start = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(0);
+        match parse_request(&bytes[start..], &mut fields, &limits) {
+            Ok(head) => put_head(&head, self, snapshot, session, via, out),
+            Err(refusal) => Err(std::io::Error::other(refusal.why)),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The request half of an exchange: a backend is found, the rebuilt head and the body go out, the answer is awaited.
+//!
+//! When the whole request is here, only one direction can carry bytes: this thread sends it, turns around and reads the
+//! answer itself, and its partner sleeps. When more of the request is to come, the partner is woken for the answer before
+//! the rest is pumped, so that answers may overtake it. Not here: which backend pool (`plan`), and what the client is told
+//! when it fails (`exchange`).
+
+use std::time::Instant;
+
+use crate::backend::Backend;
+use crate::buf::Buf;
+use crate::crew::{Shared, Worker};
+use crate::error::CloseReason;
+use crate::http::Refusal;
+use crate::http::framing::{Body, BodyReader};
+use crate::outgoing::{HeadBuffer, Wire};
+use crate::pair::{Job, JobKind};
+use crate::plan::{Forward, Plan, TOO_LARGE};
+use crate::pool::{Connection, Patience, Pool};
+use crate::pump::{Pump, PumpFault};
+use crate::registry::{Phase, Slot, Waiting};
+use crate::response::{Outcome, ResponseEnd, ResponseHalf};
+use crate::session::Session;
+use crate::snapshot::Snapshot;
+use crate::sync::{Arc, Ordering};
+use crate::tunnel;
+
+/// What a request half works with.
+pub struct RequestHalf<'a> {
+    /// What all workers share.
+    pub shared: &'a Shared,
+    /// This thread's own.
+    pub worker: &'a mut Worker,
+    /// The session.
+    pub session: &'a Arc<Session>,
+    /// The words for the reaper.
+    pub slot: &'a Slot,
+    /// The exchange's configuration.
+    pub snapshot: &'a Arc<Snapshot>,
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// The first slice: `head_len` bytes of head, then what is here of the body.
+    pub buf: &'a mut Buf,
+    /// Bytes of the head, empty lines before it included.
+    pub head_len: usize,
+    /// The second slice. Taken while the partner has it.
+    pub answer_buf: &'a mut Option<Buf>,
+}
+
+/// What came of an exchange with a backend.
+#[derive(Debug)]
+pub struct Exchanged {
+    /// Which backend, if one was reached.
+    pub backend: Option<Arc<Backend>>,
+    /// Status sent to the client, if a final head was.
+    pub status: Option<u16>,
+    /// When the first byte of the answer came.
+    pub first_byte: Option<Instant>,
+    /// Bytes of request body sent on.
+    pub bytes_in: u64,
+    /// Bytes of response body sent.
+    pub bytes_out: u64,
+    /// Why it ended.
+    pub reason: CloseReason,
+    /// The client has a part of the answer that cannot be completed.
+    pub begun: bool,
+    /// All of the request was read from the client.
+    pub request_read: bool,
+    /// The client was told that the session stays.
+    pub keep: bool,
+    /// Its input was stopped to wake us: the end of it says nothing any more.
+    pub blind: bool,
+}
+
+impl Exchanged {
+    fn failed(reason: CloseReason, request_read: bool) -> Self {
+        Self {
+            backend: None,
+            status: None,
+            first_byte: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            reason,
+            begun: false,
+            request_read,
+            keep: false,
+            blind: false,
+        }
+    }
+}
+
+impl RequestHalf<'_> {
+    /// Runs the exchange with the pool that the plan names.
+    pub fn run(&mut self, forward: &Forward) -> Exchanged {
+        let pool = &self.snapshot.pools[forward.pool];
+        let has_body = !BodyReader::request(self.plan.body).is_finished();
+        let patience = Patience {
+            connect: self.snapshot.config.timeouts.connect,
+            backend_idle: self.snapshot.config.timeouts.backend_idle,
+        };
+        let connection = match pool.connection(patience, &self.shared.counters) {
+            Ok(connection) => connection,
+            Err(reason) => {
+                if reason == CloseReason::NoDescriptor {
+                    self.shared.waiter.shed();
+                }
+                self.consume_head();
+                return Exchanged::failed(reason, !has_body);
+            }
+        };
+        let exchanged = if has_body {
+            self.with_body(&connection, forward)
+        } else {
+            self.without_body(connection, pool, patience, forward)
+        };
+        self.consume_head();
+        self.slot.request.wait(Waiting::BUSY);
+        exchanged
+    }
+
+    /// The head's bytes are used up, once: what follows them is the body, or the next request.
+    fn consume_head(&mut self) {
+        self.buf.consume(std::mem::take(&mut self.head_len));
+    }
+
+    /// The whole request is its head: send it, turn around. A kept connection that died before the first byte of an answer
+    /// is replaced by a fresh one, once, if the method may be repeated (RFC 9110 section 9.2.2).
+    fn without_body(
+        &mut self,
+        mut connection: Connection,
+        pool: &Pool,
+        patience: Patience,
+        forward: &Forward,
+    ) -> Exchanged {
+        self.worker.partner.request_ended.store(true, Ordering::SeqCst);
+        let gathered = self.worker.request_head.len();
+        loop {
+            if let Err(cut) = self.slot.enter_backend(&connection.socket) {
+                return Exchanged::failed(cut.0, true);
+            }
+            // A failed write is not the end: a backend that closes may have answered first, and the read finds out.
+            let _judged_by_the_answer = self.send_head(&connection, forward);
+            let outcome = self.turn_around(&connection);
+            if let ResponseEnd::Failed { reason: CloseReason::BackendClosed, answered: false, .. } = outcome.end
+                && connection.reused
+                && forward.idempotent
+                && self.slot.leave_backend().is_ok()
+            {
+                self.shared.counters.retries.add();
+                match pool.fresh_connection(&connection.backend, patience, &self.shared.counters) {
+                    Ok(fresh) => connection = fresh,
+                    Err(reason) => return Exchanged::failed(reason, true),
+                }
+                self.worker.request_head.again(gathered);
+                continue;
+            }
+            if outcome.end == ResponseEnd::Switched {
+                return self.tunnel(&connection, &outcome);
+            }
+            return self.conclude(&connection, &outcome, None, 0, true);
+        }
+    }
+
+    /// More of the request is to come, or at least some of it is in the slice.
+    fn with_body(&mut self, connection: &Connection, forward: &Forward) -> Exchanged {
+        if let Err(cut) = self.slot.enter_backend(&connection.socket) {
+            return Exchanged::failed(cut.0, false);
+        }
+        let ended = Arc::clone(&self.worker.partner.request_ended);
+        ended.store(false, Ordering::SeqCst);
+        let timeouts = &self.snapshot.config.timeouts;
+        let mut head = std::mem::take(&mut self.worker.request_head);
+        let gathered = if forward.overflowed { self.gather_again(connection, &mut head) } else { Ok(()) };
+        self.consume_head();
+        let mut pump = Pump {
+            from: &self.session.socket,
+            half: &self.slot.request,
+            reading: Waiting::new(Phase::ClientRead, timeouts.body),
+            to: to_backend(self.slot, self.snapshot, connection),
+            reader: BodyReader::request(self.plan.body),
+            chunked: self.plan.body == Body::Chunked,
+            limit: self.snapshot.config.limits.body_size,
+            moved: 0,
+        };
+        let at_end = || ended.store(true, Ordering::SeqCst);
+        let first = match gathered {
+            Ok(()) => pump.forward(self.buf, &mut head, at_end),
+            Err(error) => Err(PumpFault::Sink(error)),
+        };
+        let (sent, outcome) = match first {
+            // All of it was here: nobody else is needed.
+            Ok(true) => (Ok(()), self.turn_around(connection)),
+            Err(fault @ (PumpFault::Framing(_) | PumpFault::TooLarge)) => {
+                connection.socket.cut();
+                let refused = ResponseEnd::Failed { reason: CloseReason::BackendClosed, answered: false, begun: false };
+                (Err(fault), Outcome { end: refused, status: None, bytes: 0, first_byte: None })
+            }
+            Err(fault) => (Err(fault), self.turn_around(connection)),
+            Ok(false) => {
+                self.start_partner(connection, JobKind::Response(self.plan.facts));
+                let sent = pump.fill(self.buf).and_then(|()| pump.run(self.buf, &mut head, at_end));
+                if let Err(
+                    PumpFault::Source(_) | PumpFault::SourceEnded | PumpFault::Framing(_) | PumpFault::TooLarge,
+                ) = sent
+                {
+                    // What was sent must not be taken for a whole request, and who waits for its answer is woken.
+                    connection.socket.cut();
+                }
+                self.slot.request.wait(Waiting::BUSY);
+                (sent, self.join_partner())
+            }
+        };
+        let bytes_in = pump.moved;
+        head.clear();
+        self.worker.request_head = head;
+        let fault = sent.err().and_then(|fault| self.blame(fault));
+        let request_read = ended.load(Ordering::SeqCst);
+        let clean = request_read && fault.is_none();
+        self.conclude(connection, &outcome, fault, bytes_in, clean)
+    }
+
+    /// Why the request did not get through; `None` where only the backend stopped taking it, since its answer says more.
+    fn blame(&self, fault: PumpFault) -> Option<CloseReason> {
+        if let Some(reason) = self.slot.cut_reason() {
+            return Some(reason);
+        }
+        match fault {
+            PumpFault::Sink(_) => None,
+            PumpFault::Source(_) => Some(CloseReason::ClientGone),
+            PumpFault::SourceEnded => Some(CloseReason::Refused(Refusal::new(400, "the request body ended early"))),
+            PumpFault::Framing(fault) => Some(CloseReason::Refused(Refusal::new(400, fault.0))),
+            PumpFault::TooLarge => Some(CloseReason::Refused(TOO_LARGE)),
+        }
+    }
+
+    fn send_head(&mut self, connection: &Connection, forward: &Forward) -> std::io::Result<()> {
+        let mut head = std::mem::take(&mut self.worker.request_head);
+        let gathered = if forward.overflowed { self.gather_again(connection, &mut head) } else { Ok(()) };
+        let sent = gathered.and_then(|()| to_backend(self.slot, self.snapshot, connection).send(&mut head, []));
+        self.worker.request_head = head;
+        sent
+    }
+
+    /// The head outgrew the buffer when it was planned: once more, through the wire.
+    fn gather_again(&mut self, connection: &Connection, head: &mut HeadBuffer) -> std::io::Result<()> {
+        head.clear();
+        let bytes = &self.buf.unread()[..self.head_len];
+        let wire = to_backend(self.slot, self.snapshot, connection);
+        self.plan.put_head_again(bytes, self.snapshot, self.session, &self.shared.via, &mut wire.gather(head))
+    }
+
+    /// This thread reads the answer itself.
+    fn turn_around(&mut self, connection: &Connection) -> Outcome {
+        self.slot.request.wait(Waiting::BUSY);
+        let half = ResponseHalf {
+            client: &self.session.socket,
+            backend: &connection.socket,
+            slot: self.slot,
+            snapshot: self.snapshot,
+            facts: self.plan.facts,
+            request_ended: &self.worker.partner.request_ended,
+            draining: self.shared.waiter.draining(),
+        };
+        let buf = self.answer_buf.as_mut().expect("the partner has it only while it runs");
+        half.run(buf, &mut self.worker.response_head)
+    }
+
+    fn start_partner(&mut self, connection: &Connection, kind: JobKind) {
+        self.shared.waiter.watch_only_resets(self.session);
+        let buf = self.answer_buf.take().expect("the partner has it only while it runs");
+        self.worker.partner.start(Job {
+            client: Arc::clone(&self.session.socket),
+            backend: Arc::clone(&connection.socket),
+            buf,
+            snapshot: Arc::clone(self.snapshot),
+            kind,
+        });
+    }
+
+    fn join_partner(&mut self) -> Outcome {
+        let (buf, outcome) = self.worker.partner.join();
+        *self.answer_buf = Some(buf);
+        self.shared.waiter.watch_all(self.session);
+        outcome
+    }
+
+    /// After the 101: the partner takes one way, this thread the other. Bytes that either side has sent already are first.
+    fn tunnel(&mut self, connection: &Connection, switched: &Outcome) -> Exchanged {
+        self.consume_head();
+        self.start_partner(connection, JobKind::Tunnel);
+        let waiting = Waiting::new(Phase::Tunnel, self.snapshot.config.timeouts.tunnel);
+        let to = Wire { socket: &connection.socket, half: &self.slot.request, waiting };
+        let (bytes_in, _orderly) = tunnel::one_way(&self.session.socket, &to, self.buf);
+        let back = self.join_partner();
+        Exchanged {
+            backend: Some(Arc::clone(&connection.backend)),
+            status: Some(101),
+            first_byte: switched.first_byte,
+            bytes_in,
+            bytes_out: back.bytes,
+            reason: self.slot.cut_reason().unwrap_or(CloseReason::Done),
+            begun: true,
+            request_read: true,
+            keep: false,
+            blind: false,
+        }
+    }
+
+    /// `clean`: all of the request was read and sent.
+    fn conclude(
+        &mut self,
+        connection: &Connection,
+        outcome: &Outcome,
+        fault: Option<CloseReason>,
+        bytes_in: u64,
+        clean: bool,
+    ) -> Exchanged {
+        let uncut = self.slot.leave_backend().is_ok();
+        let (reason, keep, begun) = match outcome.end {
+            ResponseEnd::Complete { keep_client, keep_backend } => {
+                if keep_backend && clean && uncut {
+                    connection.backend.keep(Arc::clone(&connection.socket));
+                }
+                (CloseReason::Done, keep_client && clean && uncut, false)
+            }
+            // A tunnel does not come here: without a body it was handled, and with one no upgrade is asked for.
+            ResponseEnd::Switched => (CloseReason::Done, false, true),
+            // The request half's own reason comes first: it is why the backend was cut.
+            ResponseEnd::Failed { reason, begun, .. } => (fault.unwrap_or(reason), false, begun),
+        };
+        Exchanged {
+            backend: Some(Arc::clone(&connection.backend)),
+            status: outcome.status,
+            first_byte: outcome.first_byte,
+            bytes_in,
+            bytes_out: outcome.bytes,
+            reason,
+            begun,
+            request_read: clean,
+            keep,
+            blind: !clean,
+        }
+    }
+}
+
+fn to_backend<'a>(slot: &'a Slot, snapshot: &Snapshot, connection: &'a Connection) -> Wire<'a> {
+    let waiting = Waiting::new(Phase::BackendWrite, snapshot.config.timeouts.send);
+    Wire { socket: &connection.socket, half: &slot.request, waiting }
+}

@@ -1,0 +1,284 @@
+//! The response half of an exchange: from the first byte of the backend's head to the last byte of its body.
+//!
+//! Runs on the response thread while the request is still on its way, else on the request thread that turned around; it is
+//! the same code. It never answers by itself: a fault is returned, and the request half, alone again, tells the client.
+
+use std::time::{Duration, Instant};
+
+use crate::buf::Buf;
+use crate::error::CloseReason;
+use crate::http::framing::{BodyReader, ResponseBody};
+use crate::http::head::{ResponseHead, Scan, parse_response, scan_response};
+use crate::http::{BadResponse, Version, no_fields, rebuild};
+use crate::outgoing::{HeadBuffer, Wire};
+use crate::pump::{Pump, PumpFault};
+use crate::registry::{Phase, Slot, Waiting};
+use crate::snapshot::Snapshot;
+use crate::sync::{AtomicBool, Ordering};
+use crate::transport::Socket;
+
+/// Interim answers (1xx) that one request may have.
+const INTERIM_MAX: usize = 64;
+
+/// What of the request decides how its answer is read and written.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// What the client speaks.
+    pub version: Version,
+    /// The answer has no body.
+    pub head_request: bool,
+    /// The client may have another exchange on this session.
+    pub keep: bool,
+    /// A 101 was asked for.
+    pub upgrade: bool,
+    /// The client waits for a 100 before it sends its body.
+    pub expects_continue: bool,
+    /// Index of the route, for the fields it sets.
+    pub route: Option<usize>,
+    /// How long the head may take.
+    pub response_limit: Duration,
+}
+
+/// What a response half works with.
+#[derive(Debug)]
+pub struct ResponseHalf<'a> {
+    /// Where the answer goes.
+    pub client: &'a Socket,
+    /// Where it comes from.
+    pub backend: &'a Socket,
+    /// The words for the reaper.
+    pub slot: &'a Slot,
+    /// The exchange's configuration.
+    pub snapshot: &'a Snapshot,
+    /// The exchange.
+    pub facts: Facts,
+    /// All of the request has been read from the client.
+    pub request_ended: &'a AtomicBool,
+    /// The router finishes: no session is kept.
+    pub draining: &'a AtomicBool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: ResponseEnd,
+    /// Status of the final head, when one was sent to the client.
+    pub status: Option<u16>,
+    /// Bytes of body sent to the client.
+    pub bytes: u64,
+    /// When the first byte of the answer came.
+    pub first_byte: Option<Instant>,
+}
+
+/// How a response ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseEnd {
+    /// The client has all of it.
+    Complete {
+        /// The client was told that the session stays.
+        keep_client: bool,
+        /// The backend's connection can serve another exchange.
+        keep_backend: bool,
+    },
+    /// A 101 was sent on: both ways are a tunnel now.
+    Switched,
+    /// It did not arrive.
+    Failed {
+        /// Why.
+        reason: CloseReason,
+        /// The backend sent something, so the request must not be sent again.
+        answered: bool,
+        /// The client has a part of the final head: nothing but a cut can tell it.
+        begun: bool,
+    },
+}
+
+/// Why a response failed, before it is known what the client has seen.
+struct Fault {
+    reason: CloseReason,
+    answered: bool,
+}
+
+impl ResponseHalf<'_> {
+    /// Reads the answer into `buf` and sends it on.
+    pub fn run(&self, buf: &mut Buf, head: &mut HeadBuffer) -> Outcome {
+        let mut outcome = Outcome { end: ResponseEnd::Switched, status: None, bytes: 0, first_byte: None };
+        head.clear();
+        match self.relay(buf, head, &mut outcome) {
+            Ok(end) => outcome.end = end,
+            Err(Fault { reason, answered }) => {
+                let begun = outcome.status.is_some() && head.has_sent();
+                if !begun {
+                    outcome.status = None;
+                }
+                // Who was first to end it knows why.
+                let reason = self.slot.cut_reason().unwrap_or(reason);
+                outcome.end = ResponseEnd::Failed { reason, answered, begun };
+            }
+        }
+        self.slot.response.wait(Waiting::BUSY);
+        outcome
+    }
+
+    fn relay(&self, buf: &mut Buf, out: &mut HeadBuffer, outcome: &mut Outcome) -> Result<ResponseEnd, Fault> {
+        let mut continued = false;
+        for _ in 0..=INTERIM_MAX {
+            let len = self.read_head(buf, outcome)?;
+            let mut fields = no_fields();
+            let head = parse_response(&buf.unread()[..len], &mut fields, self.facts.head_request).map_err(bad)?;
+            match head.status {
+                101 if self.facts.upgrade => {
+                    outcome.status = Some(101);
+                    self.put_head(&head, ResponseBody::None, true, out)?;
+                    self.wire().send(out, []).map_err(|_| client_gone())?;
+                    buf.consume(len);
+                    return Ok(ResponseEnd::Switched);
+                }
+                101 => return Err(bad_answer("the backend switched protocols without being asked")),
+                100..=199 => {
+                    continued |= head.status == 100;
+                    if self.facts.version == Version::Http11 {
+                        rebuild::interim(&head, &mut self.wire().gather(out)).map_err(|_| client_gone())?;
+                        self.wire().send(out, []).map_err(|_| client_gone())?;
+                        out.clear();
+                    }
+                    buf.consume(len);
+                }
+                status => {
+                    let (body, backend_keeps) = (head.body, head.keep_alive);
+                    let leaves = self.leaving(body);
+                    let keep = self.facts.keep
+                        && !self.draining.load(Ordering::SeqCst)
+                        && self.request_ended.load(Ordering::SeqCst)
+                        && leaves != ResponseBody::UntilClose;
+                    outcome.status = Some(status);
+                    self.put_head(&head, leaves, keep, out)?;
+                    buf.consume(len);
+                    self.send_body(body, buf, out, outcome)?;
+                    // A client that waits for its 100 sends no body any more: who waits for it is woken.
+                    if self.facts.expects_continue && !continued && !self.request_ended.load(Ordering::SeqCst) {
+                        self.client.stop_reading();
+                    }
+                    // Bytes after the answer are nobody's: that connection is not used again (RFC 9112 section 9.2).
+                    // One that still takes a request after its answer is closed with it, whatever comes of the rest.
+                    let keep_backend = backend_keeps
+                        && body != ResponseBody::UntilClose
+                        && buf.is_empty()
+                        && self.request_ended.load(Ordering::SeqCst);
+                    return Ok(ResponseEnd::Complete { keep_client: keep, keep_backend });
+                }
+            }
+        }
+        Err(bad_answer("the backend sent too many interim answers"))
+    }
+
+    fn read_head(&self, buf: &mut Buf, outcome: &mut Outcome) -> Result<usize, Fault> {
+        let mut scanned = 0;
+        let limit = self.snapshot.config.limits.header_size;
+        loop {
+            match scan_response(buf.unread(), scanned) {
+                Scan::Whole { len, .. } if len > limit => return Err(bad_answer("the backend's head is too large")),
+                Scan::Whole { len, .. } => return Ok(len),
+                Scan::Bad(why) => return Err(bad(why)),
+                Scan::Partial { scanned: so_far, .. } => scanned = so_far,
+            }
+            if buf.unread().len() >= limit || buf.space().is_empty() {
+                return Err(bad_answer("the backend's head is too large"));
+            }
+            // No progress is told until the head is whole: its deadline is for all of it.
+            self.slot.response.wait(Waiting::new(Phase::ResponseHead, self.facts.response_limit));
+            match self.backend.read(buf.space()) {
+                Ok(n) if n > 0 => {
+                    outcome.first_byte.get_or_insert_with(Instant::now);
+                    buf.fill(n);
+                }
+                _ => {
+                    let answered = outcome.first_byte.is_some();
+                    return Err(Fault { reason: CloseReason::BackendClosed, answered });
+                }
+            }
+        }
+    }
+
+    /// Puts the rebuilt head into `out`, and says whether the session stays.
+    fn put_head(
+        &self,
+        head: &ResponseHead<'_, '_>,
+        leaves: ResponseBody,
+        keep: bool,
+        out: &mut HeadBuffer,
+    ) -> Result<(), Fault> {
+        let route = self.facts.route.map(|index| &self.snapshot.config.routes[index]);
+        let how = rebuild::ResponseRebuild {
+            set: route.map_or(&[], |route| &route.set_response_header),
+            remove: route.map_or(&[], |route| &route.remove_response_header),
+            client: self.facts.version,
+            keep,
+            switching: head.status == 101,
+            body: leaves,
+            head_request: self.facts.head_request,
+        };
+        rebuild::response(head, &how, &mut self.wire().gather(out)).map_err(|_| client_gone())
+    }
+
+    /// What leaves for the client: chunks are for HTTP/1.1 only, others read until the end.
+    fn leaving(&self, body: ResponseBody) -> ResponseBody {
+        match body {
+            ResponseBody::Chunked if self.facts.version == Version::Http10 => ResponseBody::UntilClose,
+            other => other,
+        }
+    }
+
+    /// The head is in `out`, the body's beginning in `buf`.
+    fn send_body(
+        &self,
+        body: ResponseBody,
+        buf: &mut Buf,
+        out: &mut HeadBuffer,
+        outcome: &mut Outcome,
+    ) -> Result<(), Fault> {
+        let mut pump = Pump {
+            from: self.backend,
+            half: &self.slot.response,
+            reading: Waiting::new(Phase::BackendRead, self.snapshot.config.timeouts.body),
+            to: self.wire(),
+            reader: BodyReader::response(body),
+            chunked: self.leaving(body) == ResponseBody::Chunked,
+            limit: None,
+            moved: 0,
+        };
+        let moved = pump.run(buf, out, || {});
+        outcome.bytes = pump.moved;
+        match moved {
+            Ok(()) => Ok(()),
+            Err(PumpFault::SourceEnded) if pump.reader.finish().is_ok() && self.slot.cut_reason().is_none() => Ok(()),
+            Err(PumpFault::Source(_) | PumpFault::SourceEnded) => {
+                Err(Fault { reason: CloseReason::AnswerCut, answered: true })
+            }
+            Err(PumpFault::Sink(_)) => Err(client_gone()),
+            Err(PumpFault::Framing(fault)) => Err(bad_answer(fault.0)),
+            Err(PumpFault::TooLarge) => Err(bad_answer("the answer is too large")),
+        }
+    }
+
+    fn wire(&self) -> Wire<'_> {
+        Wire {
+            socket: self.client,
+            half: &self.slot.response,
+            waiting: Waiting::new(Phase::ClientWrite, self.snapshot.config.timeouts.send),
+        }
+    }
+}
+
+fn bad(why: BadResponse) -> Fault {
+    bad_answer(why.0)
+}
+
+fn bad_answer(why: &'static str) -> Fault {
+    Fault { reason: CloseReason::BadAnswer(why), answered: true }
+}
+
+fn client_gone() -> Fault {
+    Fault { reason: CloseReason::ClientGone, answered: true }
+}

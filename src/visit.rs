@@ -1,0 +1,356 @@
+//! A visit: what a worker does with a session from taking it off the channel to parking or closing it.
+//!
+//! The first read of a visit is a probe: nothing there, or a head not whole, and the session goes back to the waiter at
+//! once, its bytes in cells. So a slow head and a silent client cost no worker. A session parks only if no byte is unread,
+//! its last read came back short, its input has not ended, and no event came meanwhile; each of the four is an ordinary
+//! client without it.
+
+use std::time::{Duration, Instant};
+
+use crate::buf::Buf;
+use crate::clock;
+use crate::crew::{Shared, Worker};
+use crate::exchange::{After, Exchange};
+use crate::http::Refusal;
+use crate::http::head::{Scan, scan, uri_too_long};
+use crate::registry::Slot;
+use crate::session::{Kept, Session};
+use crate::snapshot::Snapshot;
+use crate::sync::{Arc, Ordering};
+use crate::waiter::{LINGER, LINGER_BYTES};
+
+/// Exchanges of one visit. After them pipelined bytes are put away, and others get their turn.
+const EXCHANGES_MAX: usize = 32;
+
+struct Visit<'a> {
+    shared: &'a Shared,
+    worker: &'a mut Worker,
+    session: &'a Arc<Session>,
+    slot: &'a Slot,
+    request: Buf,
+    answer: Option<Buf>,
+    /// Bytes of an unfinished head that were looked at.
+    scanned: usize,
+    /// The last read came back short: the kernel will tell of more.
+    drained: bool,
+    /// When the head that has begun is late.
+    head_due_ms: Option<u64>,
+}
+
+/// What the bytes of a session amount to.
+enum Input {
+    /// A whole head.
+    Head { skip: usize, len: usize },
+    /// Not yet. `begun`: a part of one.
+    Wait { begun: bool },
+    /// No request.
+    Bad(Refusal),
+    /// The client has ended.
+    End,
+}
+
+/// Runs the session until it parks or ends.
+pub fn run(shared: &Shared, worker: &mut Worker, session: &Arc<Session>) {
+    let kept = session.take_kept();
+    if let Kept::Lingering { left, blind } = kept {
+        return linger(shared, session, left, blind);
+    }
+    let slot = shared.registry.slot(worker.index);
+    session.worker.store(worker.index, Ordering::Release);
+    slot.enter(&session.socket, session.token.as_u64());
+    let (first, second) = shared.arena.lease_pair();
+    let mut visit = Visit {
+        shared,
+        worker,
+        session,
+        slot,
+        request: Buf::new(first),
+        answer: Some(Buf::new(second)),
+        scanned: 0,
+        drained: false,
+        head_due_ms: None,
+    };
+    visit.restore(kept);
+    visit.run();
+}
+
+impl Visit<'_> {
+    fn restore(&mut self, kept: Kept) {
+        let chain = match kept {
+            Kept::Head { chain, scanned, due_ms } => {
+                self.scanned = scanned;
+                self.head_due_ms = Some(due_ms);
+                chain
+            }
+            Kept::Pipelined(chain) => chain,
+            Kept::Nothing | Kept::Lingering { .. } => return,
+        };
+        let n = chain.restore(self.request.space());
+        self.request.fill(n);
+    }
+
+    fn run(&mut self) {
+        let mut snapshot = self.shared.published.refresh(self.worker.snapshot.take());
+        let mut exchanges = 0;
+        loop {
+            match self.input(&snapshot) {
+                Input::Head { skip, len } => {
+                    if exchanges > 0 {
+                        snapshot = self.shared.published.refresh(Some(snapshot));
+                    }
+                    exchanges += 1;
+                    // So that a reset of the client is heard of also while its first exchange waits for a backend.
+                    if self.shared.waiter.register(self.session).is_err() {
+                        self.end(After::Close);
+                        break;
+                    }
+                    match self.exchange(&snapshot, |exchange| exchange.run(skip, len)) {
+                        After::Keep => {}
+                        other => {
+                            self.end(other);
+                            break;
+                        }
+                    }
+                    self.scanned = 0;
+                    self.head_due_ms = None;
+                    let turn_over = exchanges >= EXCHANGES_MAX || self.worker.others_wait();
+                    if !self.request.is_empty() && turn_over && self.put_away() {
+                        break;
+                    }
+                }
+                Input::Wait { begun } => match self.park(begun, &snapshot) {
+                    Parked::Yes => break,
+                    Parked::No => self.drained = false,
+                    Parked::Ended => {
+                        self.end(After::Close);
+                        break;
+                    }
+                    Parked::NoRoom => {
+                        let late = Refusal::new(408, "the head came in parts, and the server has no room for those");
+                        let after = self.exchange(&snapshot, |exchange| exchange.refuse(late));
+                        self.end(after);
+                        break;
+                    }
+                },
+                Input::Bad(refusal) => {
+                    self.log_raw();
+                    let after = self.exchange(&snapshot, |exchange| exchange.refuse(refusal));
+                    self.end(after);
+                    break;
+                }
+                Input::End => {
+                    self.end(After::Close);
+                    break;
+                }
+            }
+        }
+        self.worker.snapshot = Some(snapshot);
+    }
+
+    /// Reads, without waiting, until there is a whole head or no more bytes.
+    fn input(&mut self, snapshot: &Snapshot) -> Input {
+        let limits = &snapshot.config.limits;
+        loop {
+            let begun = match scan(self.request.unread(), self.scanned) {
+                Scan::Whole { len, .. } if len > limits.header_size => return Input::Bad(TOO_LARGE),
+                Scan::Whole { skip, len } => return Input::Head { skip, len },
+                Scan::Bad(refusal) => return Input::Bad(refusal),
+                Scan::Partial { begun, scanned } => {
+                    self.scanned = scanned;
+                    begun
+                }
+            };
+            if begun && uri_too_long(self.request.unread(), limits.uri_size) {
+                return Input::Bad(Refusal::new(414, "the request target is longer than this server takes"));
+            }
+            if self.request.unread().len() >= limits.header_size {
+                return Input::Bad(TOO_LARGE);
+            }
+            if self.drained {
+                if !begun {
+                    // Empty lines between requests are no beginning of one; half of one is kept.
+                    let half = self.request.unread().len() % 2;
+                    self.request.consume(self.request.unread().len() - half);
+                    self.scanned = 0;
+                }
+                return Input::Wait { begun: !self.request.is_empty() };
+            }
+            let space = self.request.space();
+            let room = space.len();
+            match self.session.socket.probe(space) {
+                Ok(Some(0)) if begun => {
+                    return Input::Bad(Refusal::new(400, "the request ended in the middle of its head"));
+                }
+                Ok(Some(0)) | Err(_) => return Input::End,
+                Ok(Some(n)) => {
+                    self.request.fill(n);
+                    self.drained = n < room;
+                }
+                Ok(None) => self.drained = true,
+            }
+        }
+    }
+
+    fn exchange(&mut self, snapshot: &Arc<Snapshot>, run: impl FnOnce(&mut Exchange<'_>) -> After) -> After {
+        // A listener that a reload took away: its sessions finish on the last configuration that knew it.
+        let last = match snapshot.listen_of(self.session.entrance.id) {
+            Some(_) => None,
+            None => self.session.entrance.last(),
+        };
+        let snapshot = last.as_ref().unwrap_or(snapshot);
+        let listen = snapshot.listen_of(self.session.entrance.id).unwrap_or(0);
+        let mut exchange = Exchange {
+            shared: self.shared,
+            worker: self.worker,
+            session: self.session,
+            slot: self.slot,
+            snapshot,
+            listen,
+            request: &mut self.request,
+            answer: &mut self.answer,
+            begun: Instant::now(),
+        };
+        let after = run(&mut exchange);
+        // Whatever was read while the exchange ran may have filled the slice to its end.
+        self.drained = false;
+        after
+    }
+
+    fn log_raw(&mut self) {
+        if self.shared.access.is_on() {
+            let line = self.request.unread().split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
+            let shown = &line[..line.len().min(256)];
+            self.worker.scratch.take(&[shown], None, None);
+        }
+    }
+
+    fn park(&mut self, begun: bool, snapshot: &Snapshot) -> Parked {
+        let state = &self.session.state;
+        if state.has_news() {
+            state.clear_news();
+            return Parked::No;
+        }
+        let now = clock::now_ms();
+        let timeouts = &snapshot.config.timeouts;
+        let kept = if begun {
+            let due_ms = *self.head_due_ms.get_or_insert(now + millis(timeouts.header));
+            let Some(chain) = self.store() else { return Parked::NoRoom };
+            Kept::Head { chain, scanned: self.scanned, due_ms }
+        } else {
+            Kept::Nothing
+        };
+        let mut due_ms = match (&kept, self.session.exchanges.load(Ordering::Relaxed)) {
+            (Kept::Head { due_ms, .. }, _) => *due_ms,
+            // A client that connects and says nothing has the time of a head.
+            (_, 0) => self.session.since_ms.load(Ordering::Relaxed).max(now) + millis(timeouts.header),
+            _ => now + millis(timeouts.idle),
+        };
+        if self.shared.waiter.is_draining() || self.session.entrance.retired.load(Ordering::Relaxed) {
+            due_ms = due_ms.min(now + millis(crate::waiter::LAST_REQUEST));
+        }
+        self.session.keep(kept);
+        self.session.set_due(due_ms);
+        self.session.since_ms.store(now, Ordering::Relaxed);
+        if self.slot.leave().is_err() || self.shared.waiter.register(self.session).is_err() {
+            return Parked::Ended;
+        }
+        if state.park() {
+            return Parked::Yes;
+        }
+        // News came while it was put away; its bytes are still in the slice.
+        let _restored = self.session.take_kept();
+        state.clear_news();
+        self.slot.enter(&self.session.socket, self.session.token.as_u64());
+        Parked::No
+    }
+
+    /// The bytes of an unfinished head, in cells. When there are none left, the oldest such heads give theirs up.
+    fn store(&self) -> Option<crate::cells::Chain> {
+        let bytes = self.request.unread();
+        self.shared.cells.store(bytes).or_else(|| {
+            self.shared.waiter.shed_heads();
+            self.shared.cells.store(bytes)
+        })
+    }
+
+    /// Whole requests go into cells, and the session to the end of the line. `false`: no room, so they are served now.
+    fn put_away(&mut self) -> bool {
+        let Some(chain) = self.shared.cells.store(self.request.unread()) else { return false };
+        if self.slot.leave().is_err() {
+            self.shared.waiter.close(self.session);
+            return true;
+        }
+        self.session.keep(Kept::Pipelined(chain));
+        self.session.set_due(u64::MAX);
+        self.session.state.park_ended();
+        self.shared.waiter.requeue(Arc::clone(self.session));
+        true
+    }
+
+    fn end(&mut self, after: After) {
+        let cut = self.slot.leave().is_err();
+        match after {
+            After::Reset => {
+                self.session.socket.reset_on_close();
+                self.shared.waiter.close(self.session);
+            }
+            After::Linger { blind } if !cut || blind => {
+                self.session.socket.finish_writing();
+                self.session.set_due(clock::due_ms(LINGER));
+                linger(self.shared, self.session, LINGER_BYTES, blind);
+            }
+            After::Keep | After::Close | After::Linger { .. } => self.shared.waiter.close(self.session),
+        }
+    }
+}
+
+/// Whether a session was parked.
+enum Parked {
+    /// It is the waiter's now.
+    Yes,
+    /// There is news: read once more.
+    No,
+    /// It was cut.
+    Ended,
+    /// Nowhere to put the beginning of its head.
+    NoRoom,
+}
+
+const TOO_LARGE: Refusal = Refusal::new(431, "the request head is larger than this server takes");
+
+/// Our last answer is out and our side is finished. What still comes is read and dropped, so that the kernel does not
+/// answer it with a reset that destroys the answer on its way (RFC 9112 section 9.6). Without waiting, without a slice.
+fn linger(shared: &Shared, session: &Arc<Session>, mut left: usize, blind: bool) {
+    let mut dropped = [0; 8192];
+    loop {
+        match session.socket.probe(&mut dropped) {
+            Ok(Some(n)) if n > 0 => {
+                left = left.saturating_sub(n);
+                if left == 0 {
+                    break;
+                }
+            }
+            Ok(Some(_)) if !blind => break,
+            Ok(_) => {
+                session.keep(Kept::Lingering { left, blind });
+                if shared.waiter.register(session).is_err() {
+                    break;
+                }
+                if blind {
+                    return session.state.park_ended();
+                }
+                if session.state.park() {
+                    return;
+                }
+                let _again = session.take_kept();
+                session.state.clear_news();
+            }
+            Err(_) => break,
+        }
+    }
+    shared.waiter.close(session);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
+}
