@@ -1,4 +1,61 @@
 //! layer7router: an HTTP/1.x router that threads the busy and parks the idle.
+//!
+//! # In one picture
+//!
+//! ```text
+//!  acceptor (one a listener) ──accept──┐
+//!                                      ▼
+//!  waiter ──parked session readable──▶ bounded channel of sessions ──▶ worker 0..N (request thread + response thread)
+//!    ▲                                                                      │
+//!    └────────────── session between exchanges ◀────────────────────────────┘
+//!  reaper ── ten times a second: running exchanges whose deadline has passed are cut
+//!  monitor ── takes permits back while sessions queue
+//!  resolver, access-log ── one thread each;  main ── the control loop: reload, reopen logs, drain, stop
+//! ```
+//!
+//! A **session** is one client connection, an **exchange** one request and its response on it. A session that runs has a
+//! **worker**, which is a *pair* of threads, and two **slices** of the **arena**; every byte moves in blocking reads and
+//! writes. A session that does not run is **parked** with the **waiter** and costs no thread and no slice. So connections
+//! are bounded by descriptors, running sessions by `workers`, and the pool can stay small enough to be fast.
+//!
+//! # The life of a byte
+//!
+//! [`listener`] accepts and puts a [`session`] onto the channel; a [`worker`] takes it, [`visit`]s it: a probing read, then
+//! [`http::head`]. A whole head is an [`exchange`]: a [`plan`] is made (route, own fields, rebuilt head), the [`request`] half
+//! gets a connection from the [`pool`] and sends; if all of the request was there it turns around and is the [`response`]
+//! half too, else it wakes its partner ([`pair`]). Bodies go through the [`pump`], upgraded connections through the
+//! [`tunnel`]. Then the session goes on with its next request, or parks ([`park`], [`waiter`]).
+//!
+//! # The map
+//!
+//! An import points only to the right or downwards; `tests/layers.rs` reads the `use` lines and holds this map to them.
+//!
+//! ```map
+//! cli control server
+//! diff demo bill log_file listener canned
+//! worker visit exchange request crew plan pair response tunnel pump
+//! answer outgoing waiter access_log session
+//! reaper registry permits park
+//! snapshot pool resolver backend balance metrics cells
+//! config error
+//! route
+//! http
+//! ids buf arena transport sys clock sync
+//! ```
+//!
+//! To come: `health` and `admin` beside `listener`, TLS beside `transport`.
+//!
+//! # What never happens
+//!
+//! - No lock is held across a read, write, connect, send on a channel or log call, and no two locks together. The two
+//!   exceptions are in `registry`: a cut shuts sockets down, and looks at SIOCOUTQ, under its slot's own lock; neither waits.
+//! - Nothing that a peer sends chooses the size of an allocation. Every queue, buffer, loop and wait has a limit.
+//! - No byte of an earlier session can be read from a slice: only `consumed..filled` is visible ([`buf`]).
+//! - Leases, counts and connections return in `Drop`: early return and panic are both correct. A panic costs one exchange.
+//! - [`http`], [`route`] and [`balance`] do no I/O. The waiter never reads and writes only canned refusals that cannot
+//!   block; the acceptor never parses; the reaper never closes, it shuts down; workers hold no sender of the channel they
+//!   consume.
+//! - `unsafe` only in [`sys`]: system calls that no well-kept crate wraps.
 
 pub mod access_log;
 pub mod answer;
@@ -9,10 +66,13 @@ pub mod bill;
 pub mod buf;
 pub mod canned;
 pub mod cells;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod crew;
 pub mod demo;
+pub mod diff;
 pub mod error;
 pub mod exchange;
 pub mod http;
@@ -33,6 +93,7 @@ pub mod request;
 pub mod resolver;
 pub mod response;
 pub mod route;
+pub mod server;
 pub mod session;
 pub mod snapshot;
 pub mod sync;

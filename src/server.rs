@@ -1,0 +1,489 @@
+//! The router as a whole: builds everything in order, changes it at a reload, and joins everything in reverse.
+//!
+//! Not here: when any of this happens (`control`).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::access_log::AccessLog;
+use crate::arena::Arena;
+use crate::bill::{self, Bill, Host, Need};
+use crate::canned::Canned;
+use crate::cells::Cells;
+use crate::config::model::{BackendAddress, Config, Listen, Scheduling};
+use crate::crew::Shared;
+use crate::error::CloseReason;
+use crate::ids;
+use crate::listener::{Acceptor, Listener, Place};
+use crate::metrics::Counters;
+use crate::outgoing::HeadBuffer;
+use crate::permits::Permits;
+use crate::registry::Registry;
+use crate::resolver::{self, Work};
+use crate::session::{PerAddress, Session};
+use crate::snapshot::{Published, Snapshot};
+use crate::sync::Arc;
+use crate::waiter::{Waiter, WaiterThread};
+use crate::worker;
+use crate::{demo, reaper, sys};
+
+/// Address space of a thread's stack. About 10 KiB of it is touched; 16 KiB would abort on a panic with a backtrace.
+const STACK_SIZE: usize = 128 * 1024;
+/// Workers of the hot set, for each core.
+const PERMITS_PER_CORE: usize = 8;
+/// Threads that are no worker and no acceptor: waiter, reaper, monitor, resolver, access log, signals (two), main.
+const HELPER_THREADS: usize = 8;
+/// How long cut exchanges get to end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Why the router did not start, or a reload was refused.
+#[derive(Debug)]
+pub enum StartError {
+    /// The host cannot pay the bill.
+    Bill(Vec<String>),
+    /// An address cannot be bound.
+    Bind(Place, io::Error),
+    /// A thread or a descriptor could not be had.
+    Resource(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bill(reasons) => f.write_str(&reasons.join("\n")),
+            Self::Bind(place, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {place}: another process listens there already; stop it, or change `address`"
+                )
+            }
+            Self::Bind(place, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "cannot listen on {place}: {error}; ports below 1024 and protected folders need a privilege")
+            }
+            Self::Bind(place, error) => write!(f, "cannot listen on {place}: {error}"),
+            Self::Resource(what, error) => write!(f, "cannot start {what}: {error}"),
+        }
+    }
+}
+
+/// A running router.
+pub struct Server {
+    shared: Arc<Shared>,
+    acceptor: Acceptor,
+    /// Dropped when everything stops at once.
+    stop: Option<Sender<()>>,
+    listeners: Vec<Running>,
+    /// Acceptors of addresses that a reload took away.
+    retired: Vec<JoinHandle<()>>,
+    resolver: Option<Sender<Work>>,
+    queue: Receiver<Arc<Session>>,
+    demos: HashMap<usize, SocketAddr>,
+    next_entrance: u32,
+    threads: Threads,
+    bill: Bill,
+}
+
+/// A listener with its acceptor.
+struct Running {
+    listener: Arc<Listener>,
+    /// NAME of its section.
+    name: String,
+    thread: JoinHandle<()>,
+}
+
+/// Starts threads with small explicit stacks, and remembers them.
+#[derive(Default)]
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn start(name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+        // `thread::spawn` would panic where the host has no more threads.
+        std::thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(run)
+    }
+
+    fn spawn(&mut self, name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.handles.push(Self::start(name, run)?);
+        Ok(())
+    }
+}
+
+impl Server {
+    /// Checks the bill, binds, and starts every thread. Control signals are to be blocked in the calling thread before.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let host = Host::read();
+        let places = wanted(&config);
+        let need = Need {
+            workers: config.server.workers,
+            slice_size: config.server.slice_size,
+            head_buffers: 2 * HeadBuffer::SIZE,
+            cells: config.limits.parked_heads,
+            listeners: places.len(),
+            helper_threads: HELPER_THREADS,
+            stack_size: STACK_SIZE,
+        };
+        let bill = Bill::of(&need, &host);
+        bill::check(&bill, &host, &need).map_err(StartError::Bill)?;
+
+        let mut next_entrance = 0;
+        let mut bound = Vec::new();
+        for (place, listen) in &places {
+            next_entrance += 1;
+            let listener = Listener::bind(place, &config.listens[*listen], next_entrance)
+                .map_err(|error| StartError::Bind(place.clone(), error))?;
+            bound.push((listener, *listen));
+        }
+
+        let mut threads = Threads::default();
+        let mut demos = HashMap::new();
+        start_demos(&config, &mut demos, &mut threads)?;
+        let workers = config.server.workers;
+        let counters = Arc::new(Counters::default());
+        let access = AccessLog::new(config.log.access.clone(), config.log.format, Arc::clone(&counters));
+        let entrances = bound.iter().map(|(listener, listen)| (listener.entrance.id, *listen)).collect();
+        let server = config.server.clone();
+        let cells = Cells::new(config.limits.parked_heads);
+        let snapshot = Snapshot::build(config, 1, entrances, None, |n| demos.get(&n).copied());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = Arc::new(Shared {
+            arena: Arena::new(2 * workers, server.slice_size),
+            cells,
+            registry: Registry::new(workers),
+            permits: Arc::new(Permits::new(workers, PERMITS_PER_CORE * cores)),
+            waiter: Waiter::new().map_err(|error| StartError::Resource("the waiter", error))?,
+            published: Arc::new(Published::new(snapshot)),
+            counters,
+            access,
+            via: ids::via_token(),
+        });
+        let (channel, queue) = crossbeam_channel::bounded(server.queue);
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        let (resolver, names) = crossbeam_channel::bounded(4);
+        let acceptor = Acceptor {
+            channel,
+            stop: stopped,
+            waiter: Arc::clone(&shared.waiter),
+            permits: Arc::clone(&shared.permits),
+            published: Arc::clone(&shared.published),
+            per_address: Arc::new(PerAddress::default()),
+            counters: Arc::clone(&shared.counters),
+            sessions_max: bill.sessions_max,
+        };
+        let mut server = Self {
+            shared,
+            acceptor,
+            stop: Some(stop),
+            listeners: Vec::new(),
+            retired: Vec::new(),
+            resolver: Some(resolver),
+            queue,
+            demos,
+            next_entrance,
+            threads,
+            bill,
+        };
+        server.start_threads(names).map_err(|error| StartError::Resource("a thread", error))?;
+        server.resolve();
+        for (listener, listen) in bound {
+            let name = server.config(|config| config.listens[listen].name.clone());
+            server.open(listener, name).map_err(|error| StartError::Resource("an acceptor", error))?;
+        }
+        Ok(server)
+    }
+
+    fn start_threads(&mut self, names: Receiver<Work>) -> io::Result<()> {
+        let shared = &self.shared;
+        let scheduling = self.config(|config| config.server.scheduling);
+        let threads = &mut self.threads;
+        let mut spawn_worker = |name: String, run: Box<dyn FnOnce() + Send>| {
+            threads.spawn(
+                name,
+                match scheduling {
+                    Scheduling::Normal => run,
+                    Scheduling::Batch => Box::new(move || {
+                        if let Err(error) = sys::schedule_as_batch() {
+                            log::warn!("scheduling = batch: {error}; this worker runs as normal");
+                        }
+                        run();
+                    }),
+                },
+            )
+        };
+        for index in 0..shared.registry.slots().len() {
+            worker::spawn(index, shared, &self.queue, &mut spawn_worker)?;
+        }
+        let published = Arc::clone(&shared.published);
+        let waiter = WaiterThread {
+            waiter: Arc::clone(&shared.waiter),
+            channel: self.acceptor.channel.clone(),
+            permits: Arc::clone(&shared.permits),
+            registry: Arc::clone(&shared.registry),
+            counters: Arc::clone(&shared.counters),
+            queue_timeout: Box::new(move || published.current().config.timeouts.queue),
+            refuse: Canned::new(Arc::clone(&shared.access), Arc::clone(&shared.published)),
+        };
+        threads.spawn("waiter".into(), Box::new(move || waiter.run()))?;
+        let (registry, published, stop) =
+            (Arc::clone(&shared.registry), Arc::clone(&shared.published), self.acceptor.stop.clone());
+        threads.spawn(
+            "reaper".into(),
+            Box::new(move || {
+                reaper::run(&registry, &stop, || {
+                    let snapshot = published.current();
+                    let limit = snapshot.config.timeouts.backend_idle;
+                    snapshot.backends().for_each(|backend| backend.sweep(limit));
+                });
+            }),
+        )?;
+        let (permits, queue) = (Arc::clone(&shared.permits), self.queue.clone());
+        threads.spawn("monitor".into(), Box::new(move || permits.run_monitor(|| queue.len())))?;
+        threads.spawn("resolver".into(), Box::new(move || resolver::run(&names)))?;
+        let access = Arc::clone(&shared.access);
+        threads.spawn("access-log".into(), Box::new(move || access.run()))
+    }
+
+    /// Starts the acceptor of a bound address.
+    fn open(&mut self, listener: Arc<Listener>, name: String) -> io::Result<()> {
+        let (ours, acceptor) = (Arc::clone(&listener), self.acceptor.clone());
+        let number = listener.entrance.id;
+        let thread_name = if number == 1 { "acceptor".to_owned() } else { format!("acceptor.{number}") };
+        let thread = Threads::start(thread_name, Box::new(move || ours.run(&acceptor)))?;
+        self.listeners.push(Running { listener, name, thread });
+        Ok(())
+    }
+
+    /// The bill of the start.
+    pub fn bill(&self) -> &Bill {
+        &self.bill
+    }
+
+    /// `[listen:NAME]` and bound address of each listener.
+    pub fn bound(&self) -> Vec<(String, String)> {
+        self.listeners.iter().map(|running| (running.name.clone(), running.listener.bound())).collect()
+    }
+
+    /// Looks at the configuration in force.
+    pub fn config<T>(&self, look: impl FnOnce(&Config) -> T) -> T {
+        look(&self.shared.published.current().config)
+    }
+
+    /// Number of the configuration in force.
+    pub fn generation(&self) -> u64 {
+        self.shared.published.generation()
+    }
+
+    /// Puts another configuration in force, whole, or changes nothing. `[server]` stays as it was at the start.
+    pub fn reload(&mut self, mut config: Config) -> Result<(), StartError> {
+        let before = self.shared.published.current();
+        config.server = before.config.server.clone();
+        // The file was checked against its own slice_size, which needs a restart.
+        config.limits.header_size = config.limits.header_size.min(config.server.slice_size);
+        let places = wanted(&config);
+        let mut entrances = Vec::new();
+        let mut new = Vec::new();
+        for (place, listen) in &places {
+            let id = match self.listeners.iter().find(|running| running.listener.place == *place) {
+                Some(running) => running.listener.entrance.id,
+                None => {
+                    self.next_entrance += 1;
+                    let listener = Listener::bind(place, &config.listens[*listen], self.next_entrance)
+                        .map_err(|error| StartError::Bind(place.clone(), error))?;
+                    new.push((listener, config.listens[*listen].name.clone()));
+                    self.next_entrance
+                }
+            };
+            entrances.push((id, *listen));
+        }
+        start_demos(&config, &mut self.demos, &mut self.threads)?;
+        // Nothing below can fail but for a thread.
+        let next =
+            Snapshot::build(config, before.generation + 1, entrances, Some(&before), |n| self.demos.get(&n).copied());
+        let next = Arc::new(next);
+        self.shared.cells.set_limit(next.config.limits.parked_heads);
+        self.shared.access.configure(&next.config.log.access, next.config.log.format);
+        let (stay, gone): (Vec<Running>, Vec<Running>) = std::mem::take(&mut self.listeners)
+            .into_iter()
+            .partition(|running| places.iter().any(|(place, _)| *place == running.listener.place));
+        for running in &gone {
+            running.listener.entrance.retire(Arc::clone(&before));
+        }
+        self.listeners = stay;
+        for running in &mut self.listeners {
+            if let Some(listen) = next.listen_of(running.listener.entrance.id).map(|index| &next.config.listens[index])
+            {
+                running.name.clone_from(&listen.name);
+                running.listener.adjust(listen);
+            }
+        }
+        self.shared.published.publish(Arc::clone(&next));
+        drop(before);
+        for (listener, name) in new {
+            self.open(listener, name).map_err(|error| StartError::Resource("an acceptor", error))?;
+        }
+        for running in gone {
+            running.listener.stop();
+            self.retired.push(running.thread);
+        }
+        self.retired.retain(|thread| !thread.is_finished());
+        self.shared.waiter.retire();
+        self.resolve();
+        Ok(())
+    }
+
+    fn resolve(&self) {
+        let snapshot = self.shared.published.current();
+        let unknown: Vec<_> = snapshot
+            .backends()
+            .filter(|backend| match &backend.address {
+                BackendAddress::Tcp { host, port } => resolver::known(host, *port).is_none(),
+                BackendAddress::Unix(_) | BackendAddress::Demo(_) => false,
+            })
+            .cloned()
+            .collect();
+        if let Some(resolver) = &self.resolver {
+            resolver::watch(resolver, unknown);
+        }
+    }
+
+    /// Opens the access log again.
+    pub fn reopen_logs(&self) {
+        self.shared.access.reopen();
+    }
+
+    /// The counters, as one line.
+    pub fn counters(&self) -> String {
+        use std::fmt::Write;
+        let shared = &self.shared;
+        let snapshot = shared.published.current();
+        let mut parked = Vec::new();
+        shared.waiter.table.pick(&mut parked, |session| session.state.is_parked());
+        let gauges = [
+            ("generation", snapshot.generation),
+            ("sessions", shared.waiter.table.len() as u64),
+            ("parked", parked.len() as u64),
+            ("queued", self.queue.len() as u64),
+            ("running", shared.registry.running() as u64),
+            ("workers", shared.registry.slots().len() as u64),
+            ("permits", shared.permits.total() as u64),
+            ("permits_free", shared.permits.at_rest() as u64),
+            ("slices_total", shared.arena.total() as u64),
+            ("slices_free", shared.arena.free() as u64),
+            ("slices_touched", shared.arena.touched() as u64),
+            ("cells_used", shared.cells.used() as u64),
+            ("backend_idle", snapshot.backends().map(|backend| backend.kept() as u64).sum()),
+            ("backend_in_flight", snapshot.backends().map(|backend| backend.in_flight() as u64).sum()),
+        ];
+        let mut line = String::from("counters:");
+        for (name, value) in gauges.into_iter().chain(shared.counters.list()) {
+            // Writing into a String cannot fail.
+            let _always_fits = write!(line, " {name}={value}");
+        }
+        line
+    }
+
+    /// A reload was refused.
+    pub fn count_failed_reload(&self) {
+        self.shared.counters.reloads_failed.add();
+    }
+
+    /// Begins to drain: nothing new is accepted but what is in the accept queues, and no session gets another exchange.
+    pub fn drain(&self) {
+        for running in &self.listeners {
+            running.listener.stop();
+        }
+        self.shared.waiter.drain();
+    }
+
+    /// Whether every session has ended and no acceptor will make another. Listeners whose queue is empty are closed.
+    pub fn is_drained(&mut self) -> bool {
+        let (done, accepting): (Vec<Running>, Vec<Running>) =
+            std::mem::take(&mut self.listeners).into_iter().partition(|running| running.thread.is_finished());
+        self.listeners = accepting;
+        for running in done {
+            join(running.thread);
+        }
+        self.listeners.is_empty() && self.shared.waiter.table.is_empty()
+    }
+
+    /// Sessions that are still open.
+    pub fn sessions(&self) -> usize {
+        self.shared.waiter.table.len()
+    }
+
+    /// Ends everything: what still runs is cut, then every thread is joined, the last started first.
+    pub fn stop(mut self) {
+        let shared = &self.shared;
+        for running in &self.listeners {
+            running.listener.stop();
+        }
+        self.stop = None;
+        let deadline = Instant::now() + LAST_WORDS;
+        while shared.registry.running() > 0 && Instant::now() < deadline {
+            for slot in shared.registry.slots() {
+                slot.cut(CloseReason::Stopped);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let left = shared.registry.running();
+        for thread in self.listeners.drain(..).map(|running| running.thread).chain(self.retired.drain(..)) {
+            join(thread);
+        }
+        shared.waiter.stop();
+        shared.permits.close();
+        self.resolver = None;
+        // The last sender but the waiter's, which ends now: workers see the channel close.
+        drop(self.acceptor);
+        shared.access.stop();
+        drop(self.queue);
+        if left > 0 {
+            // Something in the kernel holds on; the process ends without it.
+            log::warn!("{left} exchanges did not end; stopping without them");
+            return;
+        }
+        for thread in self.threads.handles.drain(..).rev() {
+            // Demo origins live as long as the process.
+            if thread.thread().name().is_none_or(|name| !name.starts_with("demo-")) {
+                join(thread);
+            }
+        }
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    let name = thread.thread().name().unwrap_or("?").to_owned();
+    if thread.join().is_err() {
+        log::error!("thread {name} had ended by a fault");
+    }
+}
+
+/// Every place to bind, with the index of its listener. Port 0 is a new place each time it stands.
+fn wanted(config: &Config) -> Vec<(Place, usize)> {
+    let all = |(index, listen): (usize, &Listen)| {
+        listen.addresses.iter().flat_map(Place::of).map(move |place| (place, index)).collect::<Vec<_>>()
+    };
+    config.listens.iter().enumerate().flat_map(all).collect()
+}
+
+fn start_demos(
+    config: &Config,
+    demos: &mut HashMap<usize, SocketAddr>,
+    threads: &mut Threads,
+) -> Result<(), StartError> {
+    for backend in config.pools.iter().flat_map(|pool| &pool.backends) {
+        if let BackendAddress::Demo(number) = backend.address
+            && !demos.contains_key(&number)
+        {
+            let address = demo::start(number, &mut |name, run| threads.spawn(name, run))
+                .map_err(|error| StartError::Resource("a demo backend", error))?;
+            demos.insert(number, address);
+        }
+    }
+    Ok(())
+}
