@@ -1,0 +1,186 @@
+//! Where a message ends, said once and never left to guess: bodies both ways, answers that are cut.
+
+mod support;
+
+use support::{BodyEnd, Client, Origin, OriginConn, Router, chunked, pattern, reply};
+
+/// Through a router of its own: the client, the origin, the router.
+fn between() -> (Client, Origin, Router) {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    (router.client(), origin, router)
+}
+
+/// A client that has asked `GET /` (or what `method` says) and the origin's end of it.
+#[track_caller]
+fn asked(client: &mut Client, origin: &Origin, method: &str) -> OriginConn {
+    client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    origin.accept_request().0
+}
+
+#[test]
+fn a_body_by_length_arrives_whole_both_ways() {
+    let body = pattern(300_000);
+    let (mut client, origin, _router) = between();
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len()));
+    client.send(&body);
+    let (mut conn, request) = origin.accept_request();
+    assert!(request.body == body && request.end == BodyEnd::Length(300_000));
+    conn.send(reply(200, &[], &body));
+    let response = client.read_response();
+    assert!(response.body == body && response.end == BodyEnd::Length(300_000));
+}
+
+#[test]
+fn a_chunked_body_and_its_trailers_arrive_whole_both_ways() {
+    for size in [1, 7, 1000, 40_000] {
+        let body = pattern(30 * size.max(100));
+        let (mut client, origin, _router) = between();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n");
+        client.send(chunked(&body, size, &["X-Sum: 1"]));
+        let (mut conn, request) = origin.accept_request();
+        assert!(request.body == body && request.end == BodyEnd::Chunked, "chunks of {size}");
+        assert_eq!(request.trailers.get("X-Sum"), Some("1"));
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        conn.send(chunked(&body, size, &["X-Back: 2"]));
+        let response = client.read_response();
+        assert!(response.body == body && response.end == BodyEnd::Chunked, "chunks of {size}");
+        assert_eq!(response.trailers.get("X-Back"), Some("2"));
+    }
+}
+
+#[test]
+fn chunk_extensions_are_read_and_never_forwarded() {
+    let (mut client, origin, _router) = between();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("5;a=b;c=\"d\"\r\nhello\r\n000;x\r\n\r\n");
+    let (_conn, request) = origin.accept_request();
+    assert_eq!(request.body, b"hello", "the origin reads strictly: no extension came");
+}
+
+#[test]
+fn trailers_cannot_carry_what_frames_routes_or_identifies() {
+    let (mut client, origin, _router) = between();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let smuggled = ["Content-Length: 9", "Host: evil", "X-Forwarded-For: 1.2.3.4", "Authorization: x", "X-Good: 1"];
+    client.send(chunked(b"hello", 5, &smuggled));
+    let (_conn, request) = origin.accept_request();
+    let names: Vec<&str> = request.trailers.0.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["X-Good"]);
+}
+
+#[test]
+fn an_empty_chunked_body_stays_a_body() {
+    let (mut client, origin, _router) = between();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    let (mut conn, request) = origin.accept_request();
+    assert!(request.body.is_empty());
+    conn.reply(200, "");
+    assert_eq!(client.read_response().status, 200);
+}
+
+#[test]
+fn a_response_until_close_ends_unmistakably() {
+    let body = pattern(200_000);
+    let (mut client, origin, _router) = between();
+    let mut conn = asked(&mut client, &origin, "GET");
+    conn.send("HTTP/1.1 200 OK\r\n\r\n");
+    conn.send(&body);
+    conn.close();
+    // By close or re-framed in chunks: both are whole.
+    let response = client.read_response();
+    assert!(response.body == body);
+    if response.end == BodyEnd::Close {
+        assert!(response.says_close());
+    }
+}
+
+#[test]
+fn answers_without_a_body_end_with_their_head() {
+    let (mut client, origin, _router) = between();
+    let mut conn = asked(&mut client, &origin, "HEAD");
+    conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+    let head = client.read_response_to("HEAD");
+    assert_eq!(head.fields.get("Content-Length"), Some("1000"));
+    for status in [204, 304] {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        conn.read_request();
+        let length = if status == 304 { "Content-Length: 1000\r\n" } else { "" };
+        conn.send(format!("HTTP/1.1 {status} Scripted\r\nETag: \"x\"\r\n{length}\r\n"));
+        let response = client.read_response();
+        assert_eq!((response.status, response.fields.get("ETag")), (status, Some("\"x\"")));
+    }
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    conn.read_request();
+    conn.reply(200, "the connection is still good");
+    assert_eq!(client.read_response().status, 200);
+}
+
+#[test]
+fn interim_answers_pass_in_order_before_the_final_one() {
+    let (mut client, origin, _router) = between();
+    let mut conn = asked(&mut client, &origin, "GET");
+    conn.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n");
+    let hint = client.read_response_head("GET");
+    assert_eq!((hint.status, hint.fields.get("Link")), (103, Some("</a>")));
+    assert!(!hint.fields.has("X-Hop"));
+    conn.send("HTTP/1.1 102 Processing\r\n\r\n");
+    assert_eq!(client.read_response_head("GET").status, 102);
+    conn.reply(200, "final");
+    assert_eq!(client.read_response().text(), "final");
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_no_chunks_and_no_interim_answers() {
+    let (mut client, origin, _router) = between();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    conn.send("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    conn.send(chunked(b"hello, old world", 3, &["X-Sum: 1"]));
+    let response = client.read_response();
+    assert_eq!(response.end, BodyEnd::Close);
+    assert_eq!(response.text(), "hello, old world");
+}
+
+#[test]
+fn a_client_of_http_1_0_is_kept_only_when_it_asks_for_that() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let router = Router::to(&origin);
+    let mut client = router.client();
+    client.ask("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    client.expect_closed();
+    let mut client = router.client();
+    let first = client.ask("GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+    if first.fields.get("Connection").is_some_and(|v| v.eq_ignore_ascii_case("keep-alive")) {
+        assert_eq!(client.ask("GET / HTTP/1.0\r\nHost: a\r\n\r\n").status, 200);
+    }
+    client.expect_closed();
+}
+
+#[test]
+fn an_answer_that_was_cut_never_looks_whole() {
+    // What follows the beginning comes when that has been sent on: it cannot be taken back any more.
+    let answers = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart", ""),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n", ""),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\nX-Half", ""),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n", "zz\r\n"),
+    ];
+    for (start, then) in answers {
+        for reset in [false, true] {
+            let (mut client, origin, router) = between();
+            let mut conn = asked(&mut client, &origin, "GET");
+            conn.send(start);
+            client.read_until(b"part");
+            conn.send(then);
+            if reset {
+                conn.reset()
+            } else {
+                conn.close()
+            }
+            let rest = client.read_until_reset();
+            assert!(!rest.ends_with(b"0\r\n\r\n"), "{start:?}: an end marker was made up");
+            router.assert_at_rest();
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The tree tells the architecture: imports point one way, and the map in `lib.rs` is true.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+
+/// The modules of the map, in reading order.
+fn map() -> Vec<String> {
+    let lib = read(Path::new(SRC).join("lib.rs"));
+    lib.lines()
+        .skip_while(|line| *line != "//! ```map")
+        .skip(1)
+        .take_while(|line| *line != "//! ```")
+        .flat_map(|line| line.trim_start_matches("//!").split_whitespace())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Every source file with the name of its top-level module.
+fn sources(folder: &Path, module: Option<&str>, all: &mut Vec<(String, PathBuf)>) {
+    for entry in std::fs::read_dir(folder).expect("src") {
+        let path = entry.expect("an entry").path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("UTF-8").to_owned();
+        let module = module.unwrap_or(&stem);
+        if path.is_dir() {
+            sources(&path, Some(module), all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push((module.to_owned(), path));
+        }
+    }
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+/// Top-level modules that a source names by `crate::`, outside of its own tests and comments.
+fn imports(source: &str) -> BTreeSet<String> {
+    let product = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: String =
+        product.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut found = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        // `use crate::{a, b::c};`
+        let names = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap_or_default().to_owned(),
+            None => rest.to_owned(),
+        };
+        let grouped = rest.starts_with('{');
+        for name in names.split(',').take(if grouped { usize::MAX } else { 1 }) {
+            let word: String = name.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            found.insert(word);
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_point_only_down_the_map() {
+    let map = map();
+    let rank = |module: &str| map.iter().position(|name| name == module);
+    let mut all = Vec::new();
+    sources(Path::new(SRC), None, &mut all);
+    let mut wrong = Vec::new();
+    for (module, path) in all {
+        if module == "main" || module == "lib" {
+            continue;
+        }
+        let Some(own) = rank(&module) else {
+            wrong.push(format!("{module} is not on the map"));
+            continue;
+        };
+        for import in imports(&read(&path)) {
+            match rank(&import) {
+                Some(other) if other >= own => {}
+                Some(_) => wrong.push(format!("{}: {module} imports {import}, which stands before it", path.display())),
+                None if import.is_empty() => {}
+                None => wrong.push(format!("{}: {import} is not on the map", path.display())),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_map_names_only_what_is_there() {
+    let mut all = Vec::new();
+    sources(Path::new(SRC), None, &mut all);
+    let there: BTreeSet<String> = all.into_iter().map(|(module, _)| module).collect();
+    for module in map() {
+        assert!(there.contains(&module), "{module} is on the map and not in src");
+    }
+}
+
+#[test]
+fn pure_modules_name_no_socket_no_thread_and_no_clock() {
+    let mut all = Vec::new();
+    sources(Path::new(SRC), None, &mut all);
+    for (module, path) in all.iter().filter(|(module, _)| ["http", "route", "balance"].contains(&module.as_str())) {
+        let source = read(path);
+        for word in ["std::net::Tcp", "UnixStream", "std::thread", "Instant", "SystemTime", "std::io::Read", "rustix"] {
+            assert!(!source.contains(word), "{module} names {word} in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_stands_in_one_module() {
+    let mut all = Vec::new();
+    sources(Path::new(SRC), None, &mut all);
+    for (module, path) in all {
+        let allowed = read(&path).contains("allow(unsafe_code)");
+        assert_eq!(allowed, module == "sys", "{}", path.display());
+    }
+}

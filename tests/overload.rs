@@ -1,0 +1,221 @@
+//! At the cap: nobody hangs, nobody is dropped without a word, and idle clients cost nothing.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Client, Origin, Router, ServingOrigin, Setup, ms, pattern, reply};
+
+fn quick() -> ServingOrigin {
+    Origin::serve(|_| reply(200, &[], "ok"))
+}
+
+/// Two workers, both waiting for an origin that says nothing.
+#[track_caller]
+fn stuck(origin: &Origin, more: &str) -> (Router, Vec<Client>) {
+    let router = Router::to_with(origin, &format!("[server]\nworkers = 2\n{more}"));
+    let mut clients: Vec<Client> = (0..2).map(|_| router.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        // Held open by the listener's backlog: nobody accepts, nobody answers.
+    }
+    router.wait_counter("running", |n| n == 2);
+    (router, clients)
+}
+
+#[test]
+fn a_session_queued_too_long_gets_its_503_though_no_worker_comes_free() {
+    let origin = Origin::bind();
+    let (router, _clients) = stuck(&origin, "[timeouts]\nqueue = 700ms");
+    let begun = Instant::now();
+    let mut late: Vec<Client> = (0..5).map(|_| router.client()).collect();
+    for client in &mut late {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for client in &mut late {
+        let response = client.read_response();
+        assert_eq!(response.status, 503);
+        assert!(response.fields.get("Retry-After").is_some_and(|v| v.parse::<u32>().is_ok()));
+        assert!(response.says_close() && response.fields.has("X-Request-Id") && response.fields.has("Date"));
+        client.expect_closed();
+    }
+    let took = begun.elapsed();
+    assert!((ms(650)..ms(1300)).contains(&took), "{took:?}");
+    assert!(router.counter("refused_queue") >= 5);
+}
+
+#[test]
+fn a_kept_session_that_queues_too_long_gets_its_503_as_well() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[server]\nworkers = 2\n[timeouts]\nqueue = 500ms");
+    let mut kept = router.client();
+    kept.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    conn.reply(200, "first");
+    kept.read_response();
+    let mut clients: Vec<Client> = (0..2).map(|_| router.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    router.wait_counter("running", |n| n == 2);
+    assert_eq!(kept.get("/second").status, 503);
+    kept.expect_closed();
+}
+
+#[test]
+fn a_queued_session_is_served_when_a_worker_comes_free_in_time() {
+    let origin = Origin::bind();
+    let (router, mut clients) = stuck(&origin, "");
+    let mut waiting = router.client();
+    waiting.send("GET /waited HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut one, _) = origin.accept_request();
+    let (mut two, _) = origin.accept_request();
+    waiting.expect_silence_for(ms(100));
+    one.reply(200, "1");
+    assert_eq!(one.read_request().line(), "GET /waited");
+    one.reply(200, "waited");
+    assert_eq!(waiting.read_response().text(), "waited");
+    two.reply(200, "2");
+    for client in &mut clients {
+        assert_eq!(client.read_response().status, 200);
+    }
+    router.assert_at_rest();
+}
+
+#[test]
+fn idle_sessions_do_not_keep_a_new_client_waiting() {
+    let origin = quick();
+    let router = Router::to_with(&origin, "[server]\nworkers = 2");
+    let mut used: Vec<Client> = (0..8).map(|_| router.client()).collect();
+    for client in &mut used {
+        assert_eq!(client.get("/").status, 200);
+    }
+    let _silent: Vec<Client> = (0..8).map(|_| router.client()).collect();
+    let mut half: Vec<Client> = (0..8).map(|_| router.client()).collect();
+    for client in &mut half {
+        client.send("GET / HTTP/1.1\r\nHo");
+    }
+    let begun = Instant::now();
+    assert_eq!(router.client().get("/").status, 200);
+    assert!(begun.elapsed() < ms(500), "{:?}", begun.elapsed());
+    for client in &mut half {
+        client.send("st: a\r\n\r\n");
+        assert_eq!(client.read_response().status, 200, "a head in two parts is whole");
+    }
+    router.assert_at_rest();
+}
+
+#[test]
+fn two_workers_and_a_hundred_clients_leave_nobody_hanging() {
+    let origin = quick();
+    let router = Router::to_with(&origin, "[server]\nworkers = 2");
+    let address = router.address();
+    let counts: Vec<(u32, u32)> = std::thread::scope(|scope| {
+        let one_client = || {
+            let (mut served, mut refused) = (0, 0);
+            let mut client = Client::connect(&address);
+            for _ in 0..20 {
+                match client.get("/").status {
+                    200 => served += 1,
+                    503 => {
+                        refused += 1;
+                        client = Client::connect(&address);
+                    }
+                    other => panic!("{other}"),
+                }
+            }
+            (served, refused)
+        };
+        let threads: Vec<_> = (0..100).map(|_| scope.spawn(one_client)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a client")).collect()
+    });
+    assert_eq!(counts.iter().map(|(served, refused)| served + refused).sum::<u32>(), 2000);
+    assert!(counts.iter().all(|(served, _)| *served > 0), "someone was never served: {counts:?}");
+    router.assert_at_rest();
+    assert_eq!(router.counter("slices_total"), 4);
+}
+
+#[test]
+fn the_oldest_parked_session_makes_room_when_descriptors_are_short() {
+    let origin = quick();
+    let ini = support::router::one_pool(&origin, "keepalive = 8\n[server]\nworkers = 2\n[timeouts]\nidle = 10m");
+    let router = Router::start_with(&ini, &Setup { open_files: Some(160), ..Setup::default() });
+    let mut clients = Vec::new();
+    for n in 0..300 {
+        let mut client = router.client();
+        assert_eq!(client.get("/").status, 200, "client {n}");
+        clients.push(client);
+    }
+    clients[0].expect_closed();
+    clients[1].expect_closed();
+    let newest = clients.last_mut().expect("300 of them");
+    assert_eq!(newest.get("/").status, 200);
+    assert!(router.counter("shed") >= 140, "{:?}", router.counters());
+    router.assert_at_rest();
+}
+
+#[test]
+fn the_oldest_half_head_makes_room_when_their_stock_is_empty() {
+    let origin = quick();
+    let router = Router::to_with(&origin, "[limits]\nparked_heads = 32k");
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {}", "x".repeat(1500));
+    let mut clients: Vec<Client> = (0..40)
+        .map(|_| {
+            let mut client = router.client();
+            client.send(&head);
+            client
+        })
+        .collect();
+    assert_eq!(clients[0].read_response().status, 408);
+    assert_eq!(router.client().get("/").status, 200);
+    let last = clients.last_mut().expect("40 of them");
+    last.send("\r\n\r\n");
+    assert_eq!(last.read_response().status, 200);
+}
+
+#[test]
+fn a_client_address_has_no_more_sessions_than_allowed() {
+    let origin = quick();
+    let router = Router::to_with(&origin, "[limits]\nconnections_per_ip = 2");
+    let (mut one, mut two) = (router.client(), router.client());
+    assert_eq!((one.get("/").status, two.get("/").status), (200, 200));
+    let mut three = router.client();
+    let _ = three.try_send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (answer, _) = three.read_until_end();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 503 "), "{}", support::shown(&answer));
+    let mut other = Client::connect_from([127, 0, 0, 2].into(), &router.address());
+    assert_eq!(other.get("/").status, 200);
+    one.close();
+    router.wait_counter("sessions", |n| n == 2);
+    assert_eq!(router.client().get("/").status, 200);
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_let_go() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[timeouts]\nsend = 500ms");
+    let mut client = router.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    let begun = Instant::now();
+    let sent = conn.try_send(reply(200, &[], pattern(100_000_000)));
+    assert!(sent.is_err(), "100 MB were taken for a client that reads nothing");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    router.assert_at_rest();
+}
+
+#[test]
+fn pipelining_clients_do_not_starve_others() {
+    let origin = quick();
+    let router = Router::to_with(&origin, "[server]\nworkers = 1");
+    let many = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500);
+    let mut greedy = router.client();
+    greedy.send(&many);
+    let mut modest = router.client();
+    let begun = Instant::now();
+    assert_eq!(modest.get("/").status, 200);
+    assert!(begun.elapsed() < ms(2000), "{:?}", begun.elapsed());
+    for _ in 0..500 {
+        assert_eq!(greedy.read_response().status, 200);
+    }
+}

@@ -1,0 +1,158 @@
+//! What the router refuses by itself, with which status, and that no backend ever hears of it.
+
+mod support;
+
+use support::{Ending, Origin, Response, Router, ms, shown};
+
+/// What a router whose `[limits]` are `limits` answers to `request`; it must then close.
+#[track_caller]
+fn refused(limits: &str, request: impl AsRef<[u8]>) -> Response {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, limits);
+    let mut client = router.client();
+    client.send(request);
+    let response = client.read_response();
+    assert!(response.says_close(), "no Connection: close on {}", response.status);
+    assert_eq!(client.expect_closed(), Ending::Fin);
+    assert!(origin.accept_within(ms(0)).is_none(), "the backend heard of a request that was refused");
+    response
+}
+
+#[test]
+fn a_body_over_the_limit_is_413_before_or_while_it_streams() {
+    let limits = "[limits]\nbody_size = 1k";
+    let by_length = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n";
+    assert_eq!(refused(limits, by_length).status, 413);
+
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, limits);
+    let mut client = router.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("400\r\n");
+    client.send([b'x'; 1024]);
+    let mut conn = origin.accept();
+    conn.read_request_head();
+    client.send("\r\n1\r\ny\r\n0\r\n\r\n");
+    assert_eq!(client.read_response().status, 413);
+    client.expect_closed();
+    let (got, _) = conn.read_until_end();
+    assert!(!got.ends_with(b"0\r\n\r\n"), "the backend took a body over the limit for whole");
+
+    let mut client = router.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1024\r\n\r\n");
+    client.send([b'x'; 1024]);
+    origin.accept_request().0.reply(200, "just fits");
+    assert_eq!(client.read_response().status, 200);
+}
+
+#[test]
+fn heads_that_are_too_large_are_named_by_what_was_too_large() {
+    let long = "x".repeat(8 * 1024);
+    assert_eq!(refused("", format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n")).status, 414);
+    let fields = "X-A: b\r\n".repeat(101);
+    assert_eq!(refused("", format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).status, 431);
+    let limits = "[limits]\nheader_size = 4k\nuri_size = 2k";
+    let large = "x".repeat(5000);
+    assert_eq!(refused(limits, format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {large}\r\n\r\n")).status, 431);
+}
+
+#[test]
+fn ambiguous_or_malformed_requests_are_400() {
+    let cases: [&[u8]; 29] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET / HTTP/1.1\r\nHost: a\nX-A: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\rc\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A : b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n",
+        b"GET / HTTP/1.1\r\n X-A: b\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: \0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+        b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"G@T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    ];
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    for case in cases {
+        let mut client = router.client();
+        client.send(case);
+        let response = client.read_response();
+        assert_eq!(response.status, 400, "{}", shown(case));
+        client.expect_closed();
+    }
+    assert!(origin.accept_within(ms(0)).is_none(), "the backend heard of a bad request");
+    router.assert_at_rest();
+}
+
+#[test]
+fn a_malformed_chunk_is_400_and_the_backend_never_sees_an_end() {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    let bad = [
+        "\r\n",
+        ";a=b\r\n",
+        "g\r\n",
+        "+5\r\n",
+        "0x5\r\n",
+        " 5\r\n",
+        "5 5\r\n",
+        "5\nhello",
+        "ffffffffffffffff\r\n",
+        "5;\n\r\n",
+        "5\r\nhelloXX",
+    ];
+    for chunk in bad {
+        let mut client = router.client();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let mut conn = origin.accept();
+        conn.read_request_head();
+        client.send(chunk);
+        assert_eq!(client.read_response().status, 400, "{chunk:?}");
+        client.expect_closed();
+        let (got, _) = conn.read_until_end();
+        assert!(!got.ends_with(b"0\r\n\r\n"), "{chunk:?}: the backend saw an end");
+    }
+    router.assert_at_rest();
+}
+
+#[test]
+fn what_the_router_will_not_do_has_its_own_status() {
+    let cases = [
+        (417, "POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nContent-Length: 1\r\n\r\nx"),
+        (501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
+        (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+        (505, "GET / HTTP/3.1\r\nHost: a\r\n\r\n"),
+        (405, "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"),
+    ];
+    for (status, request) in cases {
+        assert_eq!(refused("", request).status, status, "{request:?}");
+    }
+}
+
+#[test]
+fn an_answer_of_our_own_says_why_when_and_which() {
+    let response = refused("", "GET / HTTP/1.1\r\nX-Request-Id: mine\r\n\r\n");
+    assert!(response.fields.get("Date").is_some_and(|date| date.ends_with(" GMT")));
+    assert!(response.fields.get("Content-Type").is_some_and(|kind| kind.starts_with("text/plain")));
+    let id = response.fields.get("X-Request-Id").expect("an id").to_owned();
+    assert!(response.text().contains(&id), "{}", response.text());
+    assert!(response.text().to_ascii_lowercase().contains("host"), "no reason in {:?}", response.text());
+}

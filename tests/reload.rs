@@ -1,0 +1,243 @@
+//! SIGHUP: all of a good file at once, nothing of a bad one, and no exchange is disturbed.
+
+mod support;
+
+use std::net::TcpListener;
+
+use support::router::{Signal, one_pool};
+use support::{Client, Origin, Router, Setup, TempDir, eventually, ms, reply, run};
+
+/// A file whose every path answers `text`.
+fn says(text: &str) -> String {
+    format!("[listen:http]\naddress = 127.0.0.1:0\n[route:all]\nrespond = 200 \"{text}\"\n")
+}
+
+#[test]
+fn a_new_file_is_in_force_200_ms_after_the_signal() {
+    let router = Router::start(&says("0"));
+    let mut kept = router.client();
+    for n in 1..=5 {
+        router.write_config(&says(&n.to_string()));
+        router.signal(Signal::HUP);
+        // The promise is about this time, so the test waits it out.
+        std::thread::sleep(ms(200));
+        assert_eq!(kept.get("/").text().trim_end(), n.to_string(), "on a kept session");
+        assert_eq!(router.client().get("/").text().trim_end(), n.to_string(), "on a new one");
+    }
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_the_log_says_what_check_says() {
+    let router = Router::start(&says("good"));
+    let before = router.counter("generation");
+    let mark = router.log_mark();
+    router.write_config("[listen:http]\naddress = 127.0.0.1:0\n[route:all]\nrespnd = 200 \"bad\"\n");
+    router.signal(Signal::HUP);
+    let line = router.wait_log_after(mark, "config.ini:4");
+    assert!(!line.is_empty());
+    router.wait_log_after(mark, "did you mean `respond`?");
+    assert_eq!(router.client().get("/").text().trim_end(), "good");
+    assert_eq!(router.counter("generation"), before);
+    let file = router.dir().file("config.ini");
+    let check = run(router.dir(), &["check", "-c", &file], &Setup::default());
+    assert_eq!(check.code, Some(78));
+    assert!(check.stderr.contains("config.ini:4") && check.stderr.contains("did you mean `respond`?"));
+}
+
+#[test]
+fn no_kind_of_broken_file_stops_the_service() {
+    let router = Router::start(&says("good"));
+    let broken: [(&str, Vec<u8>); 10] = [
+        ("empty", Vec::new()),
+        ("NUL", b"[listen:http]\naddress = :\0\n".to_vec()),
+        ("bad UTF-8", b"[listen:http]\naddress = \xff\n".to_vec()),
+        ("too large", b"# filler\n".repeat(120_000)),
+        ("duplicate section", [says("x"), says("y")].concat().into_bytes()),
+        ("unknown pool", says("x").replace("respond = 200 \"x\"", "pool = nowhere").into_bytes()),
+        ("bad port", says("x").replace(":0", ":70000").into_bytes()),
+        ("repeated key", says("x").replace("[route", "backlog = 1\nbacklog = 2\n[route").into_bytes()),
+        ("no unit", format!("{}[timeouts]\nidle = 5\n", says("x")).into_bytes()),
+        ("cut off", b"[listen:http".to_vec()),
+    ];
+    let mut client = router.client();
+    let before = router.counter("generation");
+    for (kind, bytes) in broken {
+        let mark = router.log_mark();
+        router.write_config_bytes(bytes);
+        router.signal(Signal::HUP);
+        router.wait_log_after(mark, "config.ini");
+        assert_eq!(client.get("/").text().trim_end(), "good", "{kind}");
+    }
+    let mark = router.log_mark();
+    std::fs::remove_file(router.dir().file("config.ini")).expect("remove");
+    router.signal(Signal::HUP);
+    router.wait_log_after(mark, "config.ini");
+    assert_eq!(client.get("/").text().trim_end(), "good", "no file");
+    assert_eq!(router.counter("generation"), before);
+    router.reload(&says("new"));
+    assert_eq!(client.get("/").text().trim_end(), "new");
+}
+
+#[test]
+fn a_running_exchange_ends_on_the_file_it_began_with() {
+    let origin = Origin::bind();
+    let with = |value: &str| {
+        format!(
+            "[listen:http]\naddress = 127.0.0.1:0\n[route:all]\nset_response_header = X-File: {value}\npool = app\n\
+             [pool:app]\nbackend = {origin}\n"
+        )
+    };
+    let router = Router::start(&with("old"));
+    let mut client = router.client();
+    client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    router.reload(&with("new"));
+    conn.reply(200, "1");
+    assert_eq!(client.read_response().fields.get("X-File"), Some("old"));
+    conn.read_request();
+    conn.reply(200, "2");
+    assert_eq!(client.read_response().fields.get("X-File"), Some("new"));
+}
+
+#[test]
+fn limits_and_timeouts_are_of_the_new_file() {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    let mut client = router.client();
+    router.reload(&one_pool(&origin, "[limits]\nbody_size = 1b\n[timeouts]\nresponse = 300ms"));
+    assert_eq!(client.get("/").status, 504);
+    assert_eq!(router.client().ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").status, 413);
+}
+
+#[test]
+fn kept_backend_connections_survive_and_those_of_a_removed_backend_do_not() {
+    let (stays, goes) = (Origin::bind(), Origin::bind());
+    let ini = |pools: &str| format!("[listen:http]\naddress = 127.0.0.1:0\n{pools}");
+    let both = ini(&format!(
+        "[route:a]\npath = /a\npool = a\n[route:b]\npath = /b\npool = b\n[pool:a]\nbackend = {stays}\n[pool:b]\nbackend = {goes}\n"
+    ));
+    let router = Router::start(&both);
+    let mut client = router.client();
+    let mut visit = |path: &str, origin: &Origin| {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let (mut conn, _) = origin.accept_request();
+        conn.reply(200, "");
+        client.read_response();
+        conn
+    };
+    let mut kept = visit("/a", &stays);
+    let mut dropped = visit("/b", &goes);
+    router.wait_counter("backend_idle", |n| n == 2);
+    router.reload(&ini(&format!("[route:a]\npath = /other\npool = a2\n[pool:a2]\nbackend = {stays}\n")));
+    dropped.expect_closed_within(ms(3000));
+    let mut client = router.client();
+    client.send("GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(kept.read_request().line(), "GET /other");
+    kept.reply(200, "kept");
+    assert_eq!(client.read_response().text(), "kept");
+}
+
+#[test]
+fn a_new_address_is_served_and_a_removed_one_is_not() {
+    let dir = TempDir::new();
+    let socket = dir.file("second.sock");
+    let router = Router::start(&says("one"));
+    let with_second = says("two").replace(":0\n", &format!(":0\naddress = unix:{socket}\n"));
+    router.reload(&with_second);
+    let mut second = Client::connect(&format!("unix:{socket}"));
+    assert_eq!(second.get("/").text().trim_end(), "two");
+    assert_eq!(router.client().get("/").text().trim_end(), "two", "the address that stayed");
+    router.reload(&says("three"));
+    eventually("the removed address refuses", ms(3000), || {
+        std::os::unix::net::UnixStream::connect(&socket).err().map(|_| ())
+    });
+    second.read_until_end();
+    assert_eq!(router.client().get("/").text().trim_end(), "three");
+    assert_eq!(router.wait_counter("sessions", |n| n == 0), 0);
+}
+
+#[test]
+fn an_exchange_on_a_removed_address_is_finished() {
+    let (dir, origin) = (TempDir::new(), Origin::bind());
+    let socket = dir.file("second.sock");
+    let one = one_pool(&origin, "");
+    let router = Router::start(&one.replace(":0\n", &format!(":0\naddress = unix:{socket}\n")));
+    let mut client = Client::connect(&format!("unix:{socket}"));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    router.reload(&one);
+    conn.reply(200, "finished");
+    assert_eq!(client.read_response().text(), "finished");
+    client.expect_closed();
+}
+
+#[test]
+fn an_address_that_cannot_be_bound_refuses_the_whole_file() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let taken = (taken.local_addr().expect("address").to_string(), taken);
+    let dir = TempDir::new();
+    let socket = dir.file("third.sock");
+    let router = Router::start(&says("old"));
+    let before = router.counter("generation");
+    let mark = router.log_mark();
+    let more = format!(":0\naddress = unix:{socket}\naddress = {}\n", taken.0);
+    router.write_config(&says("new").replace(":0\n", &more));
+    router.signal(Signal::HUP);
+    router.wait_log_after(mark, &taken.0);
+    assert_eq!(router.client().get("/").text().trim_end(), "old");
+    assert_eq!(router.counter("generation"), before);
+    assert!(std::os::unix::net::UnixStream::connect(&socket).is_err(), "half of a file was applied");
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_the_rest_applied() {
+    let router = Router::start(&format!("{}[server]\nworkers = 8\n", says("old")));
+    let mark = router.log_mark();
+    router.reload(&format!("{}[server]\nworkers = 9\nqueue = 99\n[log]\nfile = other.log\n", says("new")));
+    for (key, running, file) in [("workers", "8", "9"), ("queue", "1024", "99"), ("file", "stderr", "other.log")] {
+        let line = eventually(&format!("a line about {key}"), ms(3000), || {
+            let log = router.log();
+            let lines = log.lines().skip(mark).filter(|line| line.contains("restart"));
+            lines.filter(|line| line.contains(key) && line.contains(file)).map(str::to_owned).next()
+        });
+        assert!(line.contains(running), "{line}");
+    }
+    assert_eq!(router.client().get("/").text().trim_end(), "new");
+    assert_eq!(router.counter("slices_total"), 16);
+}
+
+#[test]
+fn one_line_tells_the_generation_and_what_is_different() {
+    let ini = |routes: &[(&str, &str)]| {
+        let routes: String = routes
+            .iter()
+            .map(|(name, text)| format!("[route:{name}]\npath = /{name}\nrespond = 200 \"{text}\"\n"))
+            .collect();
+        format!("[listen:http]\naddress = 127.0.0.1:0\n{routes}")
+    };
+    let router = Router::start(&ini(&[("same", "1"), ("edited", "1"), ("outgoing", "1")]));
+    let mark = router.log_mark();
+    router.reload(&ini(&[("same", "1"), ("edited", "2"), ("incoming", "1")]));
+    let generation = router.counter("generation");
+    let line = router.wait_log_after(mark, "incoming");
+    assert!(line.contains(&format!("generation {generation}")), "{line}");
+    assert!(line.contains("edited") && line.contains("outgoing") && !line.contains("same"), "{line}");
+}
+
+#[test]
+fn a_storm_of_signals_is_a_few_reloads() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let router = Router::to(&origin);
+    let mut client = router.client();
+    let before = router.counter("generation");
+    for n in 0..1000 {
+        router.signal(Signal::HUP);
+        if n % 50 == 0 {
+            assert_eq!(client.get("/").status, 200);
+        }
+    }
+    router.reload(&one_pool(&origin, "[route:last]\npath = /last\nrespond = 200 \"last\"\n"));
+    assert_eq!(client.get("/last").text().trim_end(), "last");
+    let made = router.counter("generation") - before;
+    assert!(made < 100, "{made} reloads");
+}
