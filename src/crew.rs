@@ -71,8 +71,8 @@ impl Worker {
         Self {
             index,
             snapshot: None,
-            request_head: HeadBuffer::default(),
-            response_head: HeadBuffer::default(),
+            request_head: HeadBuffer::new(),
+            response_head: HeadBuffer::new(),
             ids: IdMaker::default(),
             date: Date::imf(),
             scratch: Scratch::default(),

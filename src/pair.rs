@@ -99,7 +99,7 @@ impl ResponseThread {
     /// Takes jobs until its request thread ends.
     pub fn run(&self) {
         let slot = self.registry.slot(self.index);
-        let mut head = HeadBuffer::default();
+        let mut head = HeadBuffer::new();
         for Job { client, backend, mut buf, snapshot, kind } in &self.jobs {
             let outcome = catch_unwind(AssertUnwindSafe(|| match kind {
                 JobKind::Response(facts) => {
