@@ -1,0 +1,49 @@
+//! The program: reads the command line, compares, and turns the outcome into an exit code.
+//!
+//! One cell of a comparison is one candidate under one load in one round: `compare` tells that story, `origin` and
+//! `candidate` are what runs, `wrk` is the load, `proc` is what the kernel says it cost, `report` is what is shown.
+
+mod candidate;
+mod cli;
+mod compare;
+mod machine;
+mod nginx;
+mod origin;
+mod proc;
+mod process;
+mod report;
+mod room;
+mod spread;
+mod wrk;
+
+use std::process::ExitCode;
+
+use cli::Command;
+
+/// At least one request failed: the figures are not to be believed.
+const ERRORS_SEEN: u8 = 1;
+/// Not measured: usage, a program that is missing, a candidate that does not start.
+const NOT_MEASURED: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match cli::parse(&arguments) {
+        Ok(Command::Help) => {
+            print!("{}", cli::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Compare(options)) => compare::run(&options),
+        Err(mistake) => Err(format!("{mistake}\n\n{}", cli::USAGE)),
+    };
+    match outcome {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(errors) => {
+            eprintln!("bench: {errors} errors: the figures are not to be believed");
+            ExitCode::from(ERRORS_SEEN)
+        }
+        Err(reason) => {
+            eprintln!("bench: {reason}");
+            ExitCode::from(NOT_MEASURED)
+        }
+    }
+}
