@@ -66,6 +66,8 @@ pub struct Exchange<'a> {
     pub answer: &'a mut Option<Buf>,
     /// Since when it runs.
     pub begun: Instant,
+    /// It read more of the client than the visit had read.
+    pub read_on: bool,
 }
 
 impl Exchange<'_> {
@@ -139,6 +141,7 @@ impl Exchange<'_> {
                     answer_buf: self.answer,
                 }
                 .run(forward);
+                self.read_on = exchanged.read_on;
                 if let Some(answer) = self.answer.as_mut() {
                     answer.clear();
                 }

@@ -70,6 +70,8 @@ pub struct Exchanged {
     pub keep: bool,
     /// Its input was stopped to wake us: the end of it says nothing any more.
     pub blind: bool,
+    /// More was read of the client than the visit had read.
+    pub read_on: bool,
 }
 
 impl Exchanged {
@@ -85,6 +87,7 @@ impl Exchanged {
             request_read,
             keep: false,
             blind: false,
+            read_on: false,
         }
     }
 }
@@ -187,6 +190,7 @@ impl RequestHalf<'_> {
             Ok(()) => pump.forward(self.buf, &mut head, at_end),
             Err(error) => Err(PumpFault::Sink(error)),
         };
+        let read_on = matches!(first, Ok(false));
         let (sent, outcome) = match first {
             // All of it was here: nobody else is needed.
             Ok(true) => (Ok(()), self.turn_around(connection)),
@@ -216,7 +220,7 @@ impl RequestHalf<'_> {
         let fault = sent.err().and_then(|fault| self.blame(fault));
         let request_read = ended.load(Ordering::SeqCst);
         let clean = request_read && fault.is_none();
-        self.conclude(connection, &outcome, fault, bytes_in, clean)
+        Exchanged { read_on, ..self.conclude(connection, &outcome, fault, bytes_in, clean) }
     }
 
     /// Why the request did not get through; `None` where only the backend stopped taking it, since its answer says more.
@@ -303,6 +307,7 @@ impl RequestHalf<'_> {
             request_read: true,
             keep: false,
             blind: false,
+            read_on: true,
         }
     }
 
@@ -339,6 +344,7 @@ impl RequestHalf<'_> {
             request_read: clean,
             keep,
             blind: !clean,
+            read_on: false,
         }
     }
 }

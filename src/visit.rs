@@ -209,10 +209,11 @@ impl Visit<'_> {
             request: &mut self.request,
             answer: &mut self.answer,
             begun: Instant::now(),
+            read_on: false,
         };
         let after = run(&mut exchange);
-        // Whatever was read while the exchange ran may have filled the slice to its end.
-        self.drained = false;
+        // What was read then may have filled the slice to its end.
+        self.drained &= !exchange.read_on;
         after
     }
 

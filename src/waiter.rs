@@ -213,6 +213,16 @@ impl Waiter {
     }
 }
 
+/// Sessions on their way to the channel.
+type Ready = VecDeque<Arc<Session>>;
+
+/// It is QUEUED already.
+fn queue(session: Arc<Session>, due_ms: u64, ready: &mut Ready) {
+    session.since_ms.store(clock::now_ms(), Ordering::Relaxed);
+    session.set_due(due_ms);
+    ready.push_back(session);
+}
+
 fn watched() -> epoll::EventFlags {
     epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET
 }
@@ -221,7 +231,7 @@ impl<R: Refuse> WaiterThread<R> {
     /// Watches until it is stopped.
     pub fn run(mut self) {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(BATCH);
-        let mut ready: VecDeque<Arc<Session>> = VecDeque::with_capacity(BATCH);
+        let mut ready: Ready = VecDeque::with_capacity(BATCH);
         let mut picked: Vec<Arc<Session>> = Vec::new();
         let low_water = self.permits.total().max(4);
         let mut swept = Instant::now();
@@ -237,15 +247,17 @@ impl<R: Refuse> WaiterThread<R> {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => log::error!("waiter: epoll_wait: {errno}"),
             }
+            // Once a batch: the time a session may be queued is not worth a look at the clock each.
+            let queue_due = clock::due_ms((self.queue_timeout)());
             for event in &events {
                 let (flags, token) = (event.flags, event.data.u64());
                 if token == WAKE {
                     let _empty = rustix::io::read(&self.waiter.wake, &mut [0; 8]);
                 } else if let Some(session) = self.waiter.table.find(token) {
-                    self.event(session, flags, &mut ready);
+                    self.event(session, flags, queue_due, &mut ready);
                 }
             }
-            if !self.obey(&mut ready, &mut picked) {
+            if !self.obey(queue_due, &mut ready, &mut picked) {
                 return;
             }
             self.send(&mut ready);
@@ -256,17 +268,17 @@ impl<R: Refuse> WaiterThread<R> {
         }
     }
 
-    fn pause_above(&self, low_water: usize, ready: &VecDeque<Arc<Session>>) {
+    fn pause_above(&self, low_water: usize, ready: &Ready) {
         let begun = Instant::now();
         while self.channel.len() > low_water && begun.elapsed() < PAUSE_MAX && ready.len() < BATCH {
             std::thread::sleep(PAUSE_STEP);
         }
     }
 
-    fn event(&self, session: Arc<Session>, flags: epoll::EventFlags, ready: &mut VecDeque<Arc<Session>>) {
+    fn event(&self, session: Arc<Session>, flags: epoll::EventFlags, due_ms: u64, ready: &mut Ready) {
         let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
         match session.state.event(flags.intersects(ended)) {
-            OnEvent::Queue => self.queue(session, ready),
+            OnEvent::Queue => queue(session, due_ms, ready),
             OnEvent::Running => {
                 // A reset ends the exchange. An end of input does not: a client may finish writing and wait for its
                 // answer. On a Unix socket HUP means that the peer is gone for good, on TCP only ERR does.
@@ -281,16 +293,8 @@ impl<R: Refuse> WaiterThread<R> {
         }
     }
 
-    fn queue(&self, session: Arc<Session>, ready: &mut VecDeque<Arc<Session>>) {
-        let now = clock::now_ms();
-        session.since_ms.store(now, Ordering::Relaxed);
-        let patience = u64::try_from((self.queue_timeout)().as_millis()).unwrap_or(u64::MAX);
-        session.set_due(now.saturating_add(patience));
-        ready.push_back(session);
-    }
-
     /// Never waits: what does not fit stays, at most one batch.
-    fn send(&self, ready: &mut VecDeque<Arc<Session>>) {
+    fn send(&self, ready: &mut Ready) {
         let mut sent = false;
         while let Some(session) = ready.pop_front() {
             match self.channel.try_send(session) {
@@ -309,13 +313,13 @@ impl<R: Refuse> WaiterThread<R> {
     }
 
     /// `false`: end.
-    fn obey(&mut self, ready: &mut VecDeque<Arc<Session>>, picked: &mut Vec<Arc<Session>>) -> bool {
+    fn obey(&mut self, queue_due: u64, ready: &mut Ready, picked: &mut Vec<Arc<Session>>) -> bool {
         let orders = std::mem::take(&mut *self.waiter.orders.lock());
         for order in orders {
             match order {
                 Order::Requeue(session) => {
                     if session.state.requeue() {
-                        self.queue(session, ready);
+                        queue(session, queue_due, ready);
                     }
                 }
                 Order::Shed => self.shed(picked),
