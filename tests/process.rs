@@ -1,0 +1,134 @@
+//! What the operating system sees of the router: its threads, their class, its sockets, its limits.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+
+use support::router::{Signal, one_pool};
+use support::{DEADLINE, Origin, Refusing, Router, Setup, TempDir, eventually, reply, run};
+
+/// Every thread: its name, and its scheduling policy (field 41 of proc(5) stat).
+fn threads(router: &Router) -> Vec<(String, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", router.pid())).expect("a running process");
+    tasks
+        .filter_map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            let (name, rest) = stat.split_once(" (")?.1.rsplit_once(") ")?;
+            Some((name.to_owned(), rest.split(' ').nth(38)?.to_owned()))
+        })
+        .collect()
+}
+
+fn count(threads: &[(String, String)], name: impl Fn(&str) -> bool) -> usize {
+    threads.iter().filter(|(thread, _)| name(thread)).count()
+}
+
+#[test]
+fn threads_are_two_a_worker_and_all_are_named() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let router = Router::to_with(&origin, "[server]\nworkers = 20\n");
+    assert_eq!(router.client().get("/").status, 200);
+    // A thread names itself when it first runs.
+    let threads = eventually("two named threads a worker", DEADLINE, || {
+        let all = threads(&router);
+        let named = |end: &str| count(&all, |name| name.starts_with('w') && name.ends_with(end));
+        (named(".req") == 20 && named(".rsp") == 20).then_some(all)
+    });
+    for name in ["w017.req", "w017.rsp", "acceptor", "waiter", "reaper", "monitor", "resolver", "access-log", "signals"]
+    {
+        assert_eq!(count(&threads, |thread| thread == name), 1, "{name} in {threads:?}");
+    }
+    // And no more, however many clients come: main and ctrlc's are all that is left.
+    let clients: Vec<_> = (0..50).map(|_| router.client()).collect();
+    router.wait_counter("sessions", |n| n >= clients.len() as u64);
+    assert_eq!(count(&self::threads(&router), |_| true), 20 * 2 + 9);
+}
+
+#[test]
+fn scheduling_is_normal_unless_batch_is_asked_for_and_then_of_workers_only() {
+    let origin = Origin::bind();
+    for (line, policy) in [("", "0"), ("scheduling = batch\n", "3")] {
+        let router = Router::to_with(&origin, &format!("[server]\nworkers = 4\n{line}"));
+        // Each thread sets its own class when it begins.
+        let acceptor = eventually("the class of each worker", DEADLINE, || {
+            let all = threads(&router);
+            let workers = count(&all, |name| name.ends_with(".req") || name.ends_with(".rsp"));
+            let as_asked = all.iter().filter(|(name, seen)| name.starts_with("w0") && seen == policy).count();
+            let acceptor = all.iter().find(|(name, _)| name == "acceptor")?.1.clone();
+            (workers == 8 && as_asked == 8).then_some(acceptor)
+        });
+        assert_eq!(acceptor, "0");
+    }
+}
+
+#[test]
+fn a_unix_socket_has_the_mode_of_the_file_and_goes_with_the_router() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let dir = TempDir::new();
+    let path = dir.file("front.sock");
+    // A socket left behind by a process that was killed is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("bind"));
+    let ini = |mode: &str| one_pool(&origin, "").replace("127.0.0.1:0", &format!("unix:{path}\nsocket_mode = {mode}"));
+    let mut router = Router::start(&ini("0640"));
+    let mode = || std::fs::metadata(&path).expect("the socket").permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o640);
+    assert_eq!(router.client().get("/").status, 200);
+    router.reload(&ini("0600"));
+    assert_eq!(mode(), 0o600);
+    assert!(router.stop().success());
+    assert!(!std::path::Path::new(&path).exists(), "the socket was left behind");
+}
+
+#[test]
+fn the_log_level_of_the_file_is_followed_also_at_a_reload() {
+    let origin = Refusing::bind();
+    let ini = |level: &str| one_pool(&origin, &format!("[log]\nlevel = {level}\n"));
+    let mut router = Router::start(&ini("error"));
+    assert_eq!(router.client().get("/quiet").status, 502);
+    // SIGUSR2 is not heard at this level either, so the reload is waited for by its effect.
+    router.write_config(&ini("info"));
+    router.signal(Signal::HUP);
+    let line = eventually("a line about a refused connection", DEADLINE, || {
+        router.client().get("/loud");
+        router.log().lines().find(|line| line.contains("backend_refused")).map(str::to_owned)
+    });
+    assert!(line.contains("[INFO"), "{line}");
+    assert!(router.stop().success());
+}
+
+#[test]
+fn ipv6_and_both_families_of_one_port_are_served() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let ini = one_pool(&origin, "").replace("127.0.0.1:0", "[::1]:0\naddress = :0");
+    let router = Router::start(&ini);
+    let listeners = router.listeners();
+    let port_of = |at: usize| listeners[at].1.rsplit_once(':').expect("a port").1.to_owned();
+    for address in
+        [format!("[::1]:{}", port_of(0)), format!("[::1]:{}", port_of(1)), format!("127.0.0.1:{}", port_of(1))]
+    {
+        assert_eq!(support::Client::connect(&address).get("/").status, 200, "{address}");
+    }
+}
+
+#[test]
+fn a_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let dir = TempDir::new();
+    let origin = Origin::bind();
+    let router = Router::start_in(dir, &one_pool(&origin, ""), &Setup::default());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", router.pid())).expect("limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("the limit");
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "{line}");
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_is_said_and_is_failure() {
+    let dir = TempDir::new();
+    let file = dir.write(
+        "config.ini",
+        "[listen:http]\naddress = 127.0.0.1:0\n[server]\nworkers = 2\npid_file = /nonexistent/router.pid\n",
+    );
+    let failed = run(&dir, &["run", "-c", &file], &Setup::default());
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.stderr.contains("/nonexistent/router.pid"), "{}", failed.stderr);
+}
