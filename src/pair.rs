@@ -170,9 +170,10 @@ fn wake_request_half(outcome: &Outcome, client: &Socket, backend: &Socket) {
     if let ResponseEnd::Failed { reason, begun, .. } = outcome.end {
         backend.cut();
         if reason == CloseReason::ClientGone || begun {
-            // No shutdown of our writing: its FIN would make a cut answer look whole.
-            client.reset_on_close();
+            // A FIN would make a cut answer look whole.
+            client.abort();
+        } else {
+            client.stop_reading();
         }
-        client.stop_reading();
     }
 }

@@ -155,8 +155,7 @@ fn cut(sockets: &mut Sockets, phase: Phase) {
             CloseReason::ClientBodyLate
         }
         Phase::ClientWrite => {
-            client.reset_on_close();
-            client.cut();
+            client.abort();
             if let Some(backend) = backend {
                 backend.cut();
             }
@@ -173,7 +172,7 @@ fn cut(sockets: &mut Sockets, phase: Phase) {
             }
         }
         Phase::Tunnel => {
-            client.cut();
+            client.abort();
             if let Some(backend) = backend {
                 backend.cut();
             }

@@ -209,8 +209,11 @@ impl Sockets {
         self.cut = Some(reason);
         // Shutting down is a system call under the slot's own lock, on purpose: it does not wait, and outside of the lock
         // the socket could meanwhile be another exchange's.
-        for socket in [&self.client, &self.backend].into_iter().flatten() {
-            socket.cut();
+        if let Some(client) = &self.client {
+            client.abort();
+        }
+        if let Some(backend) = &self.backend {
+            backend.cut();
         }
         true
     }

@@ -137,10 +137,17 @@ impl Socket {
         self.shutdown(Shutdown::Both);
     }
 
-    /// The peer gets a reset instead of an orderly end when the socket is closed, so that an answer that was cut short
-    /// cannot look whole (RFC 9112 section 8).
-    pub fn reset_on_close(&self) {
+    /// Ends both directions now with a reset, so that an answer that was cut short cannot look whole (RFC 9112 section 8),
+    /// and wakes whoever is blocked.
+    ///
+    /// A shutdown would send a FIN first, which is a whole answer to who reads until the end. Dissolving the association
+    /// (connect(2) with AF_UNSPEC) resets at once. Kernels 6.4 and 6.5 refuse it while somebody waits: those get the FIN,
+    /// and the reset when the socket is closed. Unix sockets know no reset.
+    pub fn abort(&self) {
         let _already_closed = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+        if !self.tcp || rustix::net::connect_unspec(&self.fd).is_err() {
+            self.cut();
+        }
     }
 
     fn shutdown(&self, how: Shutdown) {
@@ -176,6 +183,22 @@ mod tests {
         let mut byte = [0; 1];
         assert_eq!(rustix::net::recv(&socket.fd, &mut byte, RecvFlags::PEEK).expect("peek").1, 1);
         assert!(!socket.is_quiet());
+    }
+
+    #[test]
+    fn an_aborted_connection_wakes_its_reader_and_resets_its_peer() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = Address::Tcp(listener.local_addr().expect("address"));
+        let socket = std::sync::Arc::new(Socket::connect(&address, Duration::from_secs(1)).expect("connect"));
+        let (mut peer, _) = listener.accept().expect("accept");
+        let ours = std::sync::Arc::clone(&socket);
+        let reader = std::thread::Builder::new().spawn(move || ours.read(&mut [0; 1])).expect("a thread");
+        socket.write(&[IoSlice::new(b"a part")]).expect("room");
+        socket.abort();
+        assert!(!matches!(reader.join().expect("no panic"), Ok(n) if n > 0));
+        let mut all = Vec::new();
+        let error = io::Read::read_to_end(&mut peer, &mut all).expect_err("no orderly end");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[test]

@@ -292,7 +292,7 @@ impl Visit<'_> {
         let cut = self.slot.leave().is_err();
         match after {
             After::Reset => {
-                self.session.socket.reset_on_close();
+                self.session.socket.abort();
                 self.shared.waiter.close(self.session);
             }
             After::Linger { blind } if !cut || blind => {

@@ -71,7 +71,7 @@ fn run(shared: &Shared, worker: &mut Worker, session: Arc<Session>) {
         log::error!("a fault ended a session; please report what stands above this line");
         shared.registry.slot(worker.index).cut(CloseReason::Panic);
         let _cut = shared.registry.slot(worker.index).leave();
-        session.socket.reset_on_close();
+        session.socket.abort();
         shared.waiter.close(&session);
     }
 }
