@@ -3,7 +3,6 @@
 //! Not here: when any of this happens (`control`).
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -33,6 +32,11 @@ use crate::waiter::{Waiter, WaiterThread};
 use crate::worker;
 use crate::{demo, reaper, sys};
 
+mod reload;
+mod start_error;
+
+pub use start_error::StartError;
+
 /// Address space of a thread's stack. About 10 KiB of it is touched; 16 KiB would abort on a panic with a backtrace.
 const STACK_SIZE: usize = 128 * 1024;
 /// Workers of the hot set, for each core.
@@ -41,36 +45,6 @@ const PERMITS_PER_CORE: usize = 8;
 const HELPER_THREADS: usize = 8;
 /// How long cut exchanges get to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Why the router did not start, or a reload was refused.
-#[derive(Debug)]
-pub enum StartError {
-    /// The host cannot pay the bill.
-    Bill(Vec<String>),
-    /// An address cannot be bound.
-    Bind(Place, io::Error),
-    /// A thread or a descriptor could not be had.
-    Resource(&'static str, io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bill(reasons) => f.write_str(&reasons.join("\n")),
-            Self::Bind(place, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "cannot listen on {place}: another process listens there already; stop it, or change `address`"
-                )
-            }
-            Self::Bind(place, error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "cannot listen on {place}: {error}; ports below 1024 and protected folders need a privilege")
-            }
-            Self::Bind(place, error) => write!(f, "cannot listen on {place}: {error}"),
-            Self::Resource(what, error) => write!(f, "cannot start {what}: {error}"),
-        }
-    }
-}
 
 /// A running router.
 pub struct Server {
@@ -277,79 +251,6 @@ impl Server {
     /// Number of the configuration in force.
     pub fn generation(&self) -> u64 {
         self.shared.published.generation()
-    }
-
-    /// Puts another configuration in force, whole, or changes nothing. `[server]` stays as it was at the start.
-    pub fn reload(&mut self, mut config: Config) -> Result<(), StartError> {
-        let before = self.shared.published.current();
-        config.server = before.config.server.clone();
-        // The file was checked against its own slice_size, which needs a restart.
-        config.limits.header_size = config.limits.header_size.min(config.server.slice_size);
-        let places = wanted(&config);
-        let mut entrances = Vec::new();
-        let mut new = Vec::new();
-        for (place, listen) in &places {
-            let id = match self.listeners.iter().find(|running| running.listener.place == *place) {
-                Some(running) => running.listener.entrance.id,
-                None => {
-                    self.next_entrance += 1;
-                    let listener = Listener::bind(place, &config.listens[*listen], self.next_entrance)
-                        .map_err(|error| StartError::Bind(place.clone(), error))?;
-                    new.push((listener, config.listens[*listen].name.clone()));
-                    self.next_entrance
-                }
-            };
-            entrances.push((id, *listen));
-        }
-        start_demos(&config, &mut self.demos, &mut self.threads)?;
-        // Nothing below can fail but for a thread.
-        let next =
-            Snapshot::build(config, before.generation + 1, entrances, Some(&before), |n| self.demos.get(&n).copied());
-        let next = Arc::new(next);
-        self.shared.cells.set_limit(next.config.limits.parked_heads);
-        self.shared.access.configure(&next.config.log.access, next.config.log.format);
-        let (stay, gone): (Vec<Running>, Vec<Running>) = std::mem::take(&mut self.listeners)
-            .into_iter()
-            .partition(|running| places.iter().any(|(place, _)| *place == running.listener.place));
-        for running in &gone {
-            running.listener.entrance.retire(Arc::clone(&before));
-        }
-        self.listeners = stay;
-        for running in &mut self.listeners {
-            if let Some(listen) = next.listen_of(running.listener.entrance.id).map(|index| &next.config.listens[index])
-            {
-                running.name.clone_from(&listen.name);
-                running.listener.adjust(listen);
-            }
-        }
-        self.shared.published.publish(Arc::clone(&next));
-        drop(before);
-        for (listener, name) in new {
-            self.open(listener, name).map_err(|error| StartError::Resource("an acceptor", error))?;
-        }
-        for running in gone {
-            running.listener.stop();
-            self.retired.push(running.thread);
-        }
-        self.retired.retain(|thread| !thread.is_finished());
-        self.shared.waiter.retire();
-        self.resolve();
-        Ok(())
-    }
-
-    fn resolve(&self) {
-        let snapshot = self.shared.published.current();
-        let unknown: Vec<_> = snapshot
-            .backends()
-            .filter(|backend| match &backend.address {
-                BackendAddress::Tcp { host, port } => resolver::known(host, *port).is_none(),
-                BackendAddress::Unix(_) | BackendAddress::Demo(_) => false,
-            })
-            .cloned()
-            .collect();
-        if let Some(resolver) = &self.resolver {
-            resolver::watch(resolver, unknown);
-        }
     }
 
     /// Opens the access log again.

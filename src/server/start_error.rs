@@ -1,0 +1,36 @@
+//! Why the router did not start, in words that say what to do.
+
+use std::fmt;
+use std::io;
+
+use crate::listener::Place;
+
+/// Why the router did not start, or a reload was refused.
+#[derive(Debug)]
+pub enum StartError {
+    /// The host cannot pay the bill.
+    Bill(Vec<String>),
+    /// An address cannot be bound.
+    Bind(Place, io::Error),
+    /// A thread or a descriptor could not be had.
+    Resource(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bill(reasons) => f.write_str(&reasons.join("\n")),
+            Self::Bind(place, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {place}: another process listens there already; stop it, or change `address`"
+                )
+            }
+            Self::Bind(place, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "cannot listen on {place}: {error}; ports below 1024 and protected folders need a privilege")
+            }
+            Self::Bind(place, error) => write!(f, "cannot listen on {place}: {error}"),
+            Self::Resource(what, error) => write!(f, "cannot start {what}: {error}"),
+        }
+    }
+}
