@@ -38,6 +38,8 @@ const VISIT: u64 = 2;
 #[derive(Debug)]
 pub struct Permits {
     state: Mutex<State>,
+    /// Set once, for good.
+    closed: AtomicBool,
     /// By worker: `NONE`, or visits with the BUSY bit.
     holders: Vec<Holder>,
     total: usize,
@@ -62,7 +64,6 @@ struct State {
     sleepers: Vec<usize>,
     /// By worker: a permit was handed to it while it slept.
     granted: Vec<bool>,
-    closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -80,8 +81,8 @@ impl Permits {
                 free: total,
                 sleepers: Vec::with_capacity(workers),
                 granted: vec![false; workers],
-                closed: false,
             }),
+            closed: AtomicBool::new(false),
             holders: (0..workers).map(|_| Holder::default()).collect(),
             total,
             idle: AtomicUsize::new(0),
@@ -94,7 +95,7 @@ impl Permits {
     /// Waits for a permit. `false`: the router stops.
     pub fn acquire(&self, worker: usize) -> bool {
         let mut state = self.state.lock();
-        if state.closed {
+        if self.is_closed() {
             return false;
         }
         if state.free > 0 {
@@ -103,7 +104,7 @@ impl Permits {
             return true;
         }
         state.sleepers.push(worker);
-        while !state.granted[worker] && !state.closed {
+        while !state.granted[worker] && !self.is_closed() {
             self.holders[worker].wake.wait(&mut state);
         }
         std::mem::take(&mut state.granted[worker])
@@ -210,12 +211,19 @@ impl Permits {
 
     /// The router stops: nobody waits for a permit any more, and the monitor ends.
     pub fn close(&self) {
-        self.state.lock().closed = true;
+        self.closed.store(true, Ordering::SeqCst);
+        // Whoever is about to sleep has seen it, or is seen by the wake-ups below.
+        drop(self.state.lock());
         for holder in &self.holders {
             holder.wake.notify_one();
         }
         self.monitor.lock().stopped = true;
         self.monitor_wake.notify_one();
+    }
+
+    /// Whether the router stops.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// Permits there are.

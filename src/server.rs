@@ -319,12 +319,17 @@ impl Server {
     }
 
     /// Ends everything: what still runs is cut, then every thread is joined, the last started first.
+    ///
+    /// A thread that the kernel holds (a connect in progress, a write to a log that nobody reads) is not waited for longer
+    /// than its last words: the process ends, and the thread with it.
     pub fn stop(mut self) {
         let shared = &self.shared;
         for running in &self.listeners {
             running.listener.stop();
         }
         self.stop = None;
+        // No worker takes another session, so what is cut now is all there is.
+        shared.permits.close();
         let deadline = Instant::now() + LAST_WORDS;
         while shared.registry.running() > 0 && Instant::now() < deadline {
             for slot in shared.registry.slots() {
@@ -332,26 +337,18 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let left = shared.registry.running();
-        for thread in self.listeners.drain(..).map(|running| running.thread).chain(self.retired.drain(..)) {
-            join(thread);
-        }
         shared.waiter.stop();
-        shared.permits.close();
+        shared.access.stop();
         self.resolver = None;
         // The last sender but the waiter's, which ends now: workers see the channel close.
         drop(self.acceptor);
-        shared.access.stop();
         drop(self.queue);
-        if left > 0 {
-            // Something in the kernel holds on; the process ends without it.
-            log::warn!("{left} exchanges did not end; stopping without them");
-            return;
-        }
-        for thread in self.threads.handles.drain(..).rev() {
+        let acceptors = self.listeners.drain(..).map(|running| running.thread).chain(self.retired.drain(..));
+        let deadline = Instant::now() + LAST_WORDS;
+        for thread in acceptors.chain(self.threads.handles.drain(..).rev()) {
             // Demo origins live as long as the process.
             if thread.thread().name().is_none_or(|name| !name.starts_with("demo-")) {
-                join(thread);
+                join_by(thread, deadline);
             }
         }
     }
@@ -362,6 +359,17 @@ fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
         log::error!("thread {name} had ended by a fault");
     }
+}
+
+fn join_by(thread: JoinHandle<()>, deadline: Instant) {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            log::warn!("thread {} did not end; stopping without it", thread.thread().name().unwrap_or("?"));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    join(thread);
 }
 
 /// Every place to bind, with the index of its listener. Port 0 is a new place each time it stands.

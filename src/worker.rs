@@ -48,6 +48,9 @@ fn request_thread(shared: &Shared, mut worker: Worker, queue: &Receiver<Arc<Sess
                     }
                 }
             };
+            if shared.permits.is_closed() {
+                return;
+            }
             if shared.permits.begin(index) && !queue.is_empty() {
                 shared.permits.call_monitor();
             }

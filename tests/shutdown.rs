@@ -5,8 +5,8 @@ mod support;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use support::router::Signal;
-use support::{Client, Origin, OriginConn, Router, eventually, ms, reply};
+use support::router::{Signal, one_pool};
+use support::{Client, Origin, OriginConn, Router, Setup, TempDir, eventually, ms, reply};
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -218,4 +218,24 @@ fn an_address_is_free_again_at_once() {
     assert!(first.stop().success());
     let ini = support::router::one_pool(&origin, "").replace("127.0.0.1:0", &address);
     assert_eq!(Router::start(&ini).client().get("/").status, 200);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_log_that_nobody_reads() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let dir = TempDir::new();
+    let fifo = dir.file("access.fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("mkfifo");
+    // Open, so that the router can open it too; never read, so that it fills up.
+    let _reader = std::fs::File::options().read(true).write(true).open(&fifo).expect("open");
+    let ini = one_pool(&origin, &format!("[log]\naccess = {fifo}\n"));
+    let router = Router::start_in(dir, &ini, &Setup::default());
+    let mut client = router.client();
+    let long = "a".repeat(4000);
+    for _ in 0..100 {
+        assert_eq!(client.get(&format!("/{long}")).status, 200);
+    }
+    drop(client);
+    router.signal(Signal::QUIT);
+    exits_with_0(router, ms(5000));
 }
