@@ -174,8 +174,13 @@ fn action(b: &mut Builder<'_>, s: &Section, pools: &Names<'_>) -> Option<Action>
 
 /// A key that changes what is forwarded has no effect where nothing is, and no key is without effect.
 fn forwards_nothing(b: &mut Builder<'_>, s: &Section, action: &Entry) {
-    let keys: [&'static Key; 4] =
-        [&schema::STRIP_PREFIX, &schema::SET_HEADER, &schema::REMOVE_HEADER, &schema::ROUTE_TIMEOUT];
+    let keys: [&'static Key; 5] = [
+        &schema::STRIP_PREFIX,
+        &schema::SET_HEADER,
+        &schema::REMOVE_HEADER,
+        &schema::REMOVE_RESPONSE_HEADER,
+        &schema::ROUTE_TIMEOUT,
+    ];
     for entry in s.any(&keys) {
         let place = b.collector.place(action.at);
         let what = format!("`{}` has no effect beside `{}` at {place}", entry.key.name, action.key.name);
