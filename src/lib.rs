@@ -57,6 +57,8 @@
 //!   consume.
 //! - `unsafe` only in [`sys`]: system calls that no well-kept crate wraps.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod access_log;
 pub mod answer;
 pub mod arena;

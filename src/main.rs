@@ -1,5 +1,7 @@
 //! The program: reads the command line, decides, delegates, and turns the outcome into an exit code.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
