@@ -226,7 +226,9 @@ fn when_all_refuse_it_is_502_and_the_session_goes_on() {
         let response = client.get("/");
         assert_eq!((response.status, response.says_close()), (502, false));
     }
+    client.expect_silence_for(ms(100));
     router.assert_at_rest();
+    assert_eq!(router.counter("exchanges"), 2, "a request was answered more than once");
 }
 
 #[test]

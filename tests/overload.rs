@@ -53,6 +53,8 @@ fn a_kept_session_that_queues_too_long_gets_its_503_as_well() {
     let (mut conn, _) = origin.accept_request();
     conn.reply(200, "first");
     kept.read_response();
+    // Parked, not merely answered: else its worker could take the next request at once.
+    router.wait_counter("parked", |n| n == 1);
     let mut clients: Vec<Client> = (0..2).map(|_| router.client()).collect();
     for client in &mut clients {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -159,18 +161,25 @@ fn the_oldest_half_head_makes_room_when_their_stock_is_empty() {
     let origin = quick();
     let router = Router::to_with(&origin, "[limits]\nparked_heads = 32k");
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {}", "x".repeat(1500));
-    let mut clients: Vec<Client> = (0..40)
-        .map(|_| {
-            let mut client = router.client();
-            client.send(&head);
-            client
-        })
-        .collect();
-    assert_eq!(clients[0].read_response().status, 408);
+    let mut oldest = router.client();
+    oldest.send(&head);
+    // Ages are told apart by the millisecond, so the first and the last keep their distance from the crowd.
+    oldest.expect_silence_for(ms(50));
+    let mut crowd: Vec<Client> = (0..40).map(|_| router.client()).collect();
+    for client in &mut crowd {
+        client.send(&head);
+    }
+    let begun = Instant::now();
+    assert_eq!(oldest.read_response().status, 408);
+    assert!(begun.elapsed() < ms(2000), "{:?}", begun.elapsed());
+    router.wait_counter("accepted", |n| n == 41);
+    router.assert_at_rest();
+    let mut newest = router.client();
+    newest.send(&head);
+    newest.expect_silence_for(ms(50));
     assert_eq!(router.client().get("/").status, 200);
-    let last = clients.last_mut().expect("40 of them");
-    last.send("\r\n\r\n");
-    assert_eq!(last.read_response().status, 200);
+    newest.send("\r\n\r\n");
+    assert_eq!(newest.read_response().status, 200);
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn kept_backend_connections_survive_and_those_of_a_removed_backend_do_not() {
     let mut kept = visit("/a", &stays);
     let mut dropped = visit("/b", &goes);
     router.wait_counter("backend_idle", |n| n == 2);
-    router.reload(&ini(&format!("[route:a]\npath = /other\npool = a2\n[pool:a2]\nbackend = {stays}\n")));
+    router.reload(&ini(&format!("[route:a]\npath = /other\npool = a\n[pool:a]\nbackend = {stays}\n")));
     dropped.expect_closed_within(ms(3000));
     let mut client = router.client();
     client.send("GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
