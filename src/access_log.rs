@@ -1,12 +1,9 @@
-//! The access log: one line an exchange, written by a thread of its own that never slows a worker.
+//! The access log: one line an exchange, that costs a worker a copy and never a wait.
 //!
-//! A worker makes its line in a scratch of its own, then copies it into one bounded buffer under a short lock. The writer
-//! swaps the buffer for an empty one and writes it in one call. When the disk or a pipe does not keep up, lines are
-//! dropped and counted. Not here: the program's own log (`log_file`).
+//! A worker makes its line in a scratch of its own and leaves it in a queue; the writer's thread does the rest. Not here:
+//! the program's own log (`log_file`), how lines are written (`line_queue`).
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Date;
@@ -14,13 +11,8 @@ use crate::config::model::{AccessFormat, AccessTarget};
 use crate::error::CloseReason;
 use crate::http::forwarded::Peer;
 use crate::http::reply::put_decimal;
-use crate::metrics::Counters;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
-
-/// Bytes that may wait for the writer.
-const PENDING_MAX: usize = 1024 * 1024;
-/// The writer gathers lines this long before it writes them.
-const GATHER: Duration = Duration::from_millis(10);
+use crate::line_queue::{LineQueue, Output};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 /// What one exchange leaves behind.
 #[derive(Debug)]
@@ -98,30 +90,23 @@ impl Scratch {
 #[derive(Debug)]
 pub struct AccessLog {
     on: AtomicBool,
-    state: Mutex<State>,
-    wake: Condvar,
-    counters: Arc<Counters>,
-}
-
-#[derive(Debug)]
-struct State {
-    pending: Vec<u8>,
-    target: AccessTarget,
-    format: AccessFormat,
-    /// The writer opens its target again.
-    reopen: bool,
-    stopped: bool,
+    json: AtomicBool,
+    target: Mutex<AccessTarget>,
+    queue: LineQueue,
 }
 
 impl AccessLog {
     /// Not writing yet: `run` is its writer.
-    pub fn new(target: AccessTarget, format: AccessFormat, counters: Arc<Counters>) -> Arc<Self> {
-        Arc::new(Self {
-            on: AtomicBool::new(target != AccessTarget::Off),
-            state: Mutex::new(State { pending: Vec::new(), target, format, reopen: true, stopped: false }),
-            wake: Condvar::new(),
-            counters,
-        })
+    pub fn new(target: &AccessTarget, format: AccessFormat) -> io::Result<Arc<Self>> {
+        let log = Self {
+            on: AtomicBool::new(false),
+            json: AtomicBool::new(false),
+            target: Mutex::new(AccessTarget::Off),
+            queue: LineQueue::default(),
+        };
+        let output = log.open(target)?;
+        log.configure(target, format, output);
+        Ok(Arc::new(log))
     }
 
     /// Whether lines are wanted at all.
@@ -129,27 +114,36 @@ impl AccessLog {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Another target or format, at a reload.
-    pub fn configure(&self, target: &AccessTarget, format: AccessFormat) {
-        let mut state = self.state.lock();
-        state.reopen |= state.target != *target;
-        state.target = target.clone();
-        state.format = format;
-        drop(state);
-        self.on.store(*target != AccessTarget::Off, Ordering::Relaxed);
-        self.wake.notify_one();
+    /// Lines dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.queue.dropped()
     }
 
-    /// The file was moved away: open it again (SIGUSR1).
-    pub fn reopen(&self) {
-        self.state.lock().reopen = true;
-        self.wake.notify_one();
+    /// Opens another target for `configure`; `None` when it is the same.
+    pub fn open(&self, target: &AccessTarget) -> io::Result<Option<Output>> {
+        if *self.target.lock() == *target { Ok(None) } else { output(target).map(Some) }
+    }
+
+    /// Another target or format, at a reload.
+    pub fn configure(&self, target: &AccessTarget, format: AccessFormat, opened: Option<Output>) {
+        self.json.store(format == AccessFormat::Json, Ordering::Relaxed);
+        target.clone_into(&mut self.target.lock());
+        if let Some(output) = opened {
+            self.queue.aim(output);
+        }
+        self.on.store(*target != AccessTarget::Off, Ordering::Relaxed);
+    }
+
+    /// The file was moved away: open it again (SIGUSR1). On an error the old one stays in use.
+    pub fn reopen(&self) -> io::Result<()> {
+        let target = self.target.lock().clone();
+        self.queue.aim(output(&target)?);
+        Ok(())
     }
 
     /// Ends the writer, after what is pending.
     pub fn stop(&self) {
-        self.state.lock().stopped = true;
-        self.wake.notify_one();
+        self.queue.stop();
     }
 
     /// One line. Never waits for a disk.
@@ -157,101 +151,28 @@ impl AccessLog {
         if !self.is_on() {
             return;
         }
-        let format = self.state.lock().format;
         scratch.line.clear();
-        let made = match format {
-            AccessFormat::Combined => scratch.combined(entry),
-            AccessFormat::Json => scratch.json(entry),
-        };
+        let made = if self.json.load(Ordering::Relaxed) { scratch.json(entry) } else { scratch.combined(entry) };
         debug_assert!(made.is_ok(), "writing into memory");
-        let mut state = self.state.lock();
-        let first = state.pending.is_empty();
-        let fits = state.pending.len() + scratch.line.len() <= PENDING_MAX;
-        if fits {
-            state.pending.extend_from_slice(&scratch.line);
-        }
-        drop(state);
-        if !fits {
-            self.counters.access_dropped.add();
-        } else if first {
-            self.wake.notify_one();
-        }
+        self.queue.append(&scratch.line);
     }
 
     /// The writer's thread.
     pub fn run(&self) {
-        let mut batch = Vec::with_capacity(PENDING_MAX);
-        let mut out: Option<Box<dyn Write>> = None;
-        let mut complained = false;
-        self.state.lock().pending.reserve(PENDING_MAX);
-        loop {
-            let mut state = self.state.lock();
-            while state.pending.is_empty() && !state.reopen && !state.stopped {
-                self.wake.wait(&mut state);
-            }
-            let stopped = state.stopped;
-            std::mem::swap(&mut state.pending, &mut batch);
-            let target = std::mem::take(&mut state.reopen).then(|| state.target.clone());
-            drop(state);
-            // Lines made before a file was moved away belong to it.
-            if let Some(out) = &mut out
-                && !batch.is_empty()
-            {
-                let written = out.write_all(&batch).and_then(|()| out.flush());
-                complained = complain(written, complained, &self.counters, &batch);
-                batch.clear();
-            }
-            if let Some(target) = target {
-                out = open(&target);
-                complained = false;
-                if let Some(out) = &mut out
-                    && !batch.is_empty()
-                {
-                    complained = complain(out.write_all(&batch), complained, &self.counters, &batch);
-                }
-            }
-            batch.clear();
-            if stopped {
-                return;
-            }
-            std::thread::sleep(GATHER);
-        }
+        self.queue.run(|error| {
+            log::error!("access log: {error}; lines are dropped and counted until it can be written again");
+        });
     }
 }
 
-/// Once an episode: a full disk must not fill the other log.
-fn complain(written: io::Result<()>, complained: bool, counters: &Counters, batch: &[u8]) -> bool {
-    match written {
-        Ok(()) => false,
-        Err(error) => {
-            for _ in batch.iter().filter(|&&byte| byte == b'\n') {
-                counters.access_dropped.add();
-            }
-            if !complained {
-                log::error!("access log: {error}; lines are dropped and counted until it can be written again");
-            }
-            true
-        }
-    }
-}
-
-fn open(target: &AccessTarget) -> Option<Box<dyn Write>> {
+fn output(target: &AccessTarget) -> io::Result<Output> {
     match target {
-        AccessTarget::Off => None,
-        AccessTarget::Stdout => Some(Box::new(io::stdout())),
-        AccessTarget::Path(path) => match open_file(path) {
-            Ok(file) => Some(Box::new(file)),
-            Err(error) => {
-                log::error!("access log: {}: {error}; lines are dropped", path.display());
-                None
-            }
-        },
+        AccessTarget::Off => Ok(Output::Nowhere),
+        AccessTarget::Stdout => Ok(Output::Stdout),
+        AccessTarget::Path(path) => {
+            Output::open(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        }
     }
-}
-
-/// Opens a log for appending.
-pub fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
 }
 
 impl Scratch {

@@ -50,7 +50,8 @@ impl Refuse for Canned {
         let reason = CloseReason::Refused(refusal);
         let asker = Asker::unknown(self.ids.make());
         self.text.clear();
-        let Ok(()) = OwnAnswer::failure(reason, &asker.id).put(&asker, self.date.now(), false, &mut self.text);
+        let answer = OwnAnswer::failure(reason, &asker.id);
+        let Ok(()) = answer.put(&asker, self.date.now(), false, &mut self.text);
         log::info!("session of {}: {} {}", session.peer, refusal.status, refusal.why);
         self.scratch.take_nothing();
         let entry = Entry {
@@ -63,7 +64,7 @@ impl Refuse for Canned {
             first_byte: None,
             total: Duration::ZERO,
             bytes_in: 0,
-            bytes_out: 0,
+            bytes_out: answer.body.len() as u64,
             end: reason,
             generation: self.published.generation(),
         };

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender, select_biased};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
@@ -18,96 +18,105 @@ use crate::sys;
 /// How often a drain is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What the control loop is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+/// What the control loop is told, each kind on a channel of its own: a storm of one cannot push another out, and repeats
+/// itself into one.
+#[derive(Debug)]
+pub struct Events {
     /// SIGHUP
-    Reload,
-    /// SIGUSR1
+    reload: Receiver<()>,
+    /// SIGUSR1, SIGUSR2
+    small: Receiver<Small>,
+    /// SIGTERM, SIGINT, SIGQUIT
+    end: Receiver<End>,
+    /// Why SIGINT is not heard, if it is not.
+    pub interrupt: Result<(), String>,
+}
+
+/// What changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Small {
     ReopenLogs,
-    /// SIGUSR2
     Counters,
-    /// SIGTERM, SIGINT
+}
+
+/// How to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Drain; the second time, stop.
     Finish,
-    /// SIGQUIT
+    /// At once.
     Stop,
 }
 
 /// Installs the handlers, before any thread that does I/O exists, and blocks the signals in the calling thread and all it
 /// starts later.
-pub fn signals() -> std::io::Result<Receiver<Event>> {
-    // Room for a storm: what does not fit is a repetition of what is in.
-    let (events, received) = crossbeam_channel::bounded(64);
-    // SIGINT is ctrlc's, as scripts that start us with `&` ignore it, which is not an error of ours.
-    let interrupts = events.clone();
-    if let Err(error) = ctrlc::try_set_handler(move || tell(&interrupts, Event::Finish)) {
-        log::info!("SIGINT is left as the parent process set it: {error}");
-    }
+pub fn signals() -> std::io::Result<Events> {
+    let (reloads, reload) = crossbeam_channel::bounded(1);
+    let (smalls, small) = crossbeam_channel::bounded(16);
+    // The third would say nothing that the second has not said.
+    let (ends, end) = crossbeam_channel::bounded(2);
+    let interrupts = ends.clone();
+    let interrupt = match ctrlc::try_set_handler(move || tell(&interrupts, End::Finish)) {
+        // As scripts do that start us with `&`.
+        Err(ctrlc::Error::MultipleHandlers) => Err("SIGINT is ignored, as whoever started us set it".to_owned()),
+        other => other.map_err(|error| format!("SIGINT is not heard: {error}")),
+    };
     let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            tell(
-                &events,
-                match signal {
-                    SIGHUP => Event::Reload,
-                    SIGUSR1 => Event::ReopenLogs,
-                    SIGUSR2 => Event::Counters,
-                    SIGQUIT => Event::Stop,
-                    _ => Event::Finish,
-                },
-            );
+            match signal {
+                SIGHUP => tell(&reloads, ()),
+                SIGUSR1 => tell(&smalls, Small::ReopenLogs),
+                SIGUSR2 => tell(&smalls, Small::Counters),
+                SIGQUIT => tell(&ends, End::Stop),
+                _ => tell(&ends, End::Finish),
+            }
         }
     })?;
     sys::block_control_signals()?;
-    Ok(received)
+    Ok(Events { reload, small, end, interrupt })
 }
 
-fn tell(events: &Sender<Event>, event: Event) {
+fn tell<T>(events: &Sender<T>, event: T) {
     let _full_of_the_same = events.try_send(event);
 }
 
 /// Runs until the router has stopped. `load` reads the configuration again.
 pub fn run(
     mut server: Server,
-    events: &Receiver<Event>,
+    events: &Events,
     log: &LogHandle,
     mut load: impl FnMut() -> Result<Loaded, Vec<String>>,
     level: impl Fn(log::LevelFilter) -> log::LevelFilter,
 ) {
     loop {
-        match events.recv() {
-            Ok(Event::Reload) => {
-                // A storm is one reload: the file is read after the last signal that is here.
-                let mut others: Vec<Event> = events.try_iter().collect();
-                others.retain(|event| *event != Event::Reload);
-                reload(&mut server, log, &mut load, &level);
-                for event in others {
-                    match event {
-                        Event::Finish => return drain(server, events, log),
-                        Event::Stop => return stop(server),
-                        other => small(&server, log, other),
-                    }
-                }
-            }
-            Ok(Event::Finish) => return drain(server, events, log),
-            Ok(Event::Stop) | Err(_) => return stop(server),
-            Ok(other) => small(&server, log, other),
+        select_biased! {
+            recv(events.end) -> end => return match end {
+                Ok(End::Finish) => drain(server, events, log),
+                Ok(End::Stop) | Err(_) => stop(server),
+            },
+            recv(events.small) -> event => if let Ok(event) = event {
+                small(&server, log, event);
+            },
+            recv(events.reload) -> _ => reload(&mut server, log, &mut load, &level),
         }
     }
 }
 
 /// What changes nothing.
-fn small(server: &Server, log: &LogHandle, event: Event) {
+fn small(server: &Server, log: &LogHandle, event: Small) {
     match event {
-        Event::Counters => log::warn!("{}", server.counters()),
-        Event::ReopenLogs => {
-            server.reopen_logs();
-            match log.reopen() {
-                Ok(()) => log::info!("log files are open again"),
-                Err(error) => log::error!("the log could not be opened again: {error}; it goes on in the old file"),
+        Small::Counters => log.say(&server.counters()),
+        Small::ReopenLogs => match (log.reopen(), server.reopen_logs()) {
+            (Ok(()), Ok(())) => log::info!("log files are open again"),
+            (log, access) => {
+                for (which, failed) in [("log", log.err()), ("access log", access.err())] {
+                    if let Some(error) = failed {
+                        log::error!("the {which} could not be opened again: {error}; it goes on in the old file");
+                    }
+                }
             }
-        }
-        Event::Reload | Event::Finish | Event::Stop => {}
+        },
     }
 }
 
@@ -135,6 +144,7 @@ fn reload(
     config.log.file.clone_from(&before.log.file);
     let summary = diff::summary(&before, &config);
     let new_level = config.log.level;
+    let bound = server.bound();
     match server.reload(config) {
         Ok(()) => {
             log.set_level(level(new_level));
@@ -142,7 +152,7 @@ fn reload(
                 log::warn!("reload: {line}");
             }
             log::info!("reload: generation {} is in force: {summary}", server.generation());
-            for (name, address) in server.bound() {
+            for (name, address) in server.bound().into_iter().filter(|place| !bound.contains(place)) {
                 log::info!("listening on {name} {address}");
             }
         }
@@ -154,21 +164,22 @@ fn reload(
     }
 }
 
-fn drain(mut server: Server, events: &Receiver<Event>, log: &LogHandle) {
+fn drain(mut server: Server, events: &Events, log: &LogHandle) {
     let limit = server.config(|config| config.server.drain_timeout);
     log::info!("draining: {} sessions are open and get {limit:?}", server.sessions());
     server.drain();
     let deadline = Instant::now() + limit;
     while !server.is_drained() {
-        match events.recv_timeout(LOOK) {
-            Ok(Event::Finish | Event::Stop) => {
+        select_biased! {
+            recv(events.end) -> _ => {
                 log::warn!("stopping now: {} sessions are cut", server.sessions());
                 break;
-            }
-            Ok(Event::Reload) => log::warn!("reload: not while draining"),
-            Ok(other) => small(&server, log, other),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
+            },
+            recv(events.small) -> event => if let Ok(event) = event {
+                small(&server, log, event);
+            },
+            recv(events.reload) -> _ => log::warn!("reload: not while draining"),
+            default(LOOK) => {},
         }
         if Instant::now() >= deadline {
             log::warn!("drain_timeout is over: {} sessions are cut", server.sessions());

@@ -156,9 +156,7 @@ impl Exchange<'_> {
                 self.log(*reason, Some(answer.status), plan.client, &plan.asker, plan.facts.route, None, out, None);
                 match sent {
                     None => After::Close,
-                    Some(_) if keep => After::Keep,
-                    Some(_) if whole => After::Close,
-                    Some(_) => After::Linger { blind: false },
+                    Some(_) => after(plan, keep, whole, false),
                 }
             }
         }
@@ -169,12 +167,8 @@ impl Exchange<'_> {
         let mut status = exchanged.status;
         let mut bytes_out = exchanged.bytes_out;
         let cut = self.slot.cut_reason();
-        let after = if reason == CloseReason::Done {
-            match (exchanged.keep, exchanged.request_read) {
-                (true, _) => After::Keep,
-                (false, true) => After::Close,
-                (false, false) => After::Linger { blind: exchanged.blind },
-            }
+        let next = if reason == CloseReason::Done {
+            after(plan, exchanged.keep, exchanged.request_read, exchanged.blind)
         } else if exchanged.begun {
             After::Reset
         } else if !reason.can_be_told() || !self.client_can_hear(reason) {
@@ -194,11 +188,7 @@ impl Exchange<'_> {
             match self.send(&answer, &plan.asker, keep) {
                 Some(sent) => {
                     bytes_out = sent;
-                    match (keep, exchanged.request_read) {
-                        (true, _) => After::Keep,
-                        (false, true) => After::Close,
-                        (false, false) => After::Linger { blind: exchanged.blind },
-                    }
+                    after(plan, keep, exchanged.request_read, exchanged.blind)
                 }
                 None => After::Close,
             }
@@ -207,7 +197,7 @@ impl Exchange<'_> {
         let bytes = (exchanged.bytes_in, bytes_out);
         let pool = Some((pool, backend));
         self.log(reason, status, plan.client, &plan.asker, plan.facts.route, pool, bytes, exchanged.first_byte);
-        after
+        next
     }
 
     /// A cut that shut the client's socket too leaves nothing to write to.
@@ -272,6 +262,17 @@ impl Exchange<'_> {
             generation: self.snapshot.generation,
         };
         self.shared.access.log(&entry, &mut self.worker.scratch);
+    }
+}
+
+/// What becomes of a session whose client has a whole answer.
+fn after(plan: &Plan, keep: bool, request_read: bool, blind: bool) -> After {
+    match (keep, request_read) {
+        (true, _) => After::Keep,
+        // A client that said it was its last request sends nothing more.
+        (false, true) if plan.last => After::Close,
+        (false, true) => After::Linger { blind: false },
+        (false, false) => After::Linger { blind },
     }
 }
 

@@ -36,7 +36,7 @@
 //! worker visit exchange request crew plan pair response tunnel pump
 //! answer outgoing waiter access_log session
 //! reaper registry permits park
-//! snapshot pool resolver backend balance metrics cells
+//! snapshot pool resolver backend balance metrics cells line_queue
 //! config error
 //! route
 //! http
@@ -79,6 +79,7 @@ pub mod error;
 pub mod exchange;
 pub mod http;
 pub mod ids;
+pub mod line_queue;
 pub mod listener;
 pub mod log_file;
 pub mod metrics;

@@ -17,7 +17,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, Soc
 
 use crate::clock;
 use crate::config::model::{Listen, ListenAddress};
-use crate::http::forwarded::Peer;
+use crate::http::forwarded::{Peer, Trusted};
 use crate::metrics::Counters;
 use crate::permits::Permits;
 use crate::session::{Entrance, PerAddress, Session};
@@ -25,7 +25,7 @@ use crate::snapshot::Published;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys;
 use crate::transport::{NOTSENT_LOWAT, Socket};
-use crate::waiter::Waiter;
+use crate::waiter::{SHED_BATCH, Waiter};
 
 /// How long a blocked `accept` takes to hear a stop.
 const HEAR: Duration = Duration::from_millis(250);
@@ -62,6 +62,18 @@ impl Place {
             ListenAddress::AnyTcp(port) => vec![Self::AnyTcp(*port)],
             ListenAddress::Unix(path) => vec![Self::Unix(path.clone())],
         }
+    }
+}
+
+impl Place {
+    /// Whether both stand for the same port.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let port = |place: &Self| match place {
+            Self::Tcp(address) => Some(address.port()),
+            Self::AnyTcp(port) => Some(*port),
+            Self::Unix(_) => None,
+        };
+        port(self).is_some_and(|own| own != 0 && port(other) == Some(own))
     }
 }
 
@@ -162,7 +174,7 @@ impl Listener {
                             self.place
                         );
                     }
-                    acceptor.waiter.shed();
+                    acceptor.waiter.shed(SHED_BATCH);
                     if acceptor.stop.recv_timeout(PAUSE) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
                         return;
                     }
@@ -184,9 +196,15 @@ impl Listener {
         if rustix::io::ioctl_fionbio(&self.fd, true).is_err() {
             return;
         }
-        while let Ok((fd, peer)) = rustix::net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC) {
-            if !self.admit(acceptor, fd, peer) {
-                return;
+        loop {
+            match rustix::net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC) {
+                Ok((fd, peer)) => {
+                    if !self.admit(acceptor, fd, peer) {
+                        return;
+                    }
+                }
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => return,
             }
         }
     }
@@ -207,8 +225,13 @@ impl Listener {
             _ => Peer::Unix,
         };
         let snapshot = acceptor.published.current();
+        // Behind a trusted proxy are many clients: it is not counted as one.
+        let trusted = snapshot.listen_of(self.entrance.id).is_some_and(|listen| {
+            let trusted = &snapshot.config.listens[listen].trusted;
+            Trusted { networks: &trusted.networks, unix: trusted.unix }.contains(peer)
+        });
         let place = match (peer, snapshot.config.limits.connections_per_ip) {
-            (Peer::Ip(address), Some(limit)) => match acceptor.per_address.take(address, limit) {
+            (Peer::Ip(address), Some(limit)) if !trusted => match acceptor.per_address.take(address, limit) {
                 Some(place) => Some(place),
                 None => {
                     acceptor.counters.refused_per_ip.add();
@@ -219,8 +242,9 @@ impl Listener {
             _ => None,
         };
         acceptor.counters.accepted.add();
-        if acceptor.waiter.table.len() >= acceptor.sessions_max {
-            acceptor.waiter.shed();
+        let over = (acceptor.waiter.table.len() + 1).saturating_sub(acceptor.sessions_max);
+        if over > 0 {
+            acceptor.waiter.shed(over);
         }
         let now = clock::now_ms();
         let due = clock::due_ms(snapshot.config.timeouts.queue);

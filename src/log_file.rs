@@ -4,23 +4,22 @@
 //! and what SIGUSR1 is (the control loop calls [`LogHandle::reopen`]).
 //!
 //! ```text
-//! log! ── Escaped (control characters, length) ── simplelog (time, level) ── LineWriter (whole lines) ── Sink (reopens)
+//! log! ── Escaped (control characters, length) ── simplelog (time, level) ── LineWriter (whole lines) ── LineQueue (a thread)
 //! ```
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, LineWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
-use parking_lot::Mutex;
 use simplelog::{Config, ConfigBuilder, LevelPadding, WriteLogger};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::config::model::LogFile;
+use crate::line_queue::{LineQueue, Output};
+use crate::sync::Arc;
 
 /// Bytes of a message; what is longer is cut, and says so.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
@@ -31,6 +30,9 @@ const ESCAPE_BYTES_MAX: usize = 8;
 
 const CUT: &str = " [cut]";
 
+/// How long the end of the process waits for lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// RFC 3339 in UTC, to the millisecond. The local offset cannot be asked for safely in a process with threads.
 const TIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -38,29 +40,50 @@ const TIME: &[BorrowedFormatItem<'static>] =
 /// What may be done to the log once it runs.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
-    sink: Sink,
+    queue: Arc<LineQueue>,
+    target: LogFile,
 }
 
 impl LogHandle {
     /// Opens the path again, as whoever rotated the file expects. On an error the old file stays in use. For stderr there is
     /// nothing to do.
     pub fn reopen(&self) -> io::Result<()> {
-        self.sink.reopen()
+        if matches!(self.target, LogFile::Path(_)) {
+            self.queue.aim(output(&self.target)?);
+        }
+        Ok(())
     }
 
     /// What is worth a line from now on.
     pub fn set_level(&self, level: LevelFilter) {
         log::set_max_level(level);
     }
+
+    /// A line that was asked for, whatever the level.
+    pub fn say(&self, line: &str) {
+        let level = log::max_level();
+        log::set_max_level(level.max(LevelFilter::Info));
+        log::info!("{line}");
+        log::set_max_level(level);
+    }
+
+    /// Waits a little for the writer, before the process ends.
+    pub fn flush(&self) {
+        let _in_time = self.queue.flush(LAST_LINES);
+    }
 }
 
 /// Begins the log. A process has one: a second call is an error of kind `AlreadyExists`, and changes nothing.
 pub fn start(target: &LogFile, level: LevelFilter) -> io::Result<LogHandle> {
-    let sink = Sink::open(target)?;
-    log::set_boxed_logger(Box::new(Escaped::over(sink.clone())))
+    let queue = Arc::new(LineQueue::default());
+    queue.aim(output(target)?);
+    log::set_boxed_logger(Box::new(Escaped::over(Sink { queue: Arc::clone(&queue) })))
         .map_err(|e| io::Error::new(io::ErrorKind::AlreadyExists, e))?;
     log::set_max_level(level);
-    Ok(LogHandle { sink })
+    let ours = Arc::clone(&queue);
+    // Whoever could be told of a failed write would have to be told here.
+    std::thread::Builder::new().name("log".into()).spawn(move || ours.run(|_nobody_to_tell| {}))?;
+    Ok(LogHandle { queue, target: target.clone() })
 }
 
 /// Makes each message one line before simplelog sees it: behind it, nobody could tell a peer's line end from ours. It also
@@ -133,42 +156,15 @@ fn escape(message: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-/// Where whole lines go. A line that cannot be written is lost: there is nobody left to tell, and a full disk must not
-/// stop a session.
+/// Where whole lines go: to the writer, without waiting.
 #[derive(Debug, Clone)]
 struct Sink {
-    /// `None` is stderr.
-    path: Option<PathBuf>,
-    /// `None` is stderr. The lock is held for a clone or a swap, never across a write.
-    file: Arc<Mutex<Option<Arc<File>>>>,
-}
-
-impl Sink {
-    fn open(target: &LogFile) -> io::Result<Self> {
-        let (path, file) = match target {
-            LogFile::Stderr => (None, None),
-            LogFile::Path(path) => (Some(path.clone()), Some(Arc::new(append_to(path)?))),
-        };
-        Ok(Self { path, file: Arc::new(Mutex::new(file)) })
-    }
-
-    fn reopen(&self) -> io::Result<()> {
-        if let Some(path) = &self.path {
-            let new = Arc::new(append_to(path)?);
-            let old = self.file.lock().replace(new);
-            drop(old);
-        }
-        Ok(())
-    }
+    queue: Arc<LineQueue>,
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let file = self.file.lock().clone();
-        let _lost = match file {
-            Some(file) => (&*file).write_all(bytes),
-            None => io::stderr().lock().write_all(bytes),
-        };
+        self.queue.append(bytes);
         Ok(bytes.len())
     }
 
@@ -177,14 +173,16 @@ impl Write for Sink {
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path)
+fn output(target: &LogFile) -> io::Result<Output> {
+    match target {
+        LogFile::Stderr => Ok(Output::Stderr),
+        LogFile::Path(path) => Output::open(path),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
-    use std::os::unix::net::UnixDatagram;
+    use std::path::{Path, PathBuf};
 
     use log::Level;
 
@@ -236,14 +234,24 @@ mod tests {
         }
     }
 
+    /// What a logger with a writer of its own has written.
+    fn written(lines: &[(Level, &str)]) -> String {
+        let directory = Directory::new("lines");
+        let path = directory.0.join("log");
+        let queue = Arc::new(LineQueue::default());
+        queue.aim(Output::open(&path).expect("an open file"));
+        let logger = Escaped::over(Sink { queue: Arc::clone(&queue) });
+        for (level, line) in lines {
+            write_line(&logger, *level, line);
+        }
+        queue.stop();
+        queue.run(|error| panic!("{error}"));
+        read(&path)
+    }
+
     #[test]
     fn a_line_begins_with_time_and_level() {
-        let directory = Directory::new("format");
-        let path = directory.0.join("log");
-        let logger = Escaped::over(Sink::open(&LogFile::Path(path.clone())).expect("an open file"));
-        write_line(&logger, Level::Info, "ready");
-        write_line(&logger, Level::Debug, "details");
-        let text = read(&path);
+        let text = written(&[(Level::Info, "ready"), (Level::Debug, "details")]);
         let lines: Vec<&str> = text.lines().collect();
         let [info, debug] = lines.as_slice() else {
             panic!("not two lines: {text:?}");
@@ -256,48 +264,11 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_file_is_left_and_a_failed_reopen_keeps_the_old_one() {
-        let directory = Directory::new("reopen");
-        let (path, old) = (directory.0.join("log"), directory.0.join("log.1"));
-        let sink = Sink::open(&LogFile::Path(path.clone())).expect("an open file");
-        let handle = LogHandle { sink: sink.clone() };
-        let logger = Escaped::over(sink);
-        write_line(&logger, Level::Info, "one");
-        std::fs::rename(&path, &old).expect("a rotation");
-        write_line(&logger, Level::Info, "two");
-        handle.reopen().expect("a new file");
-        write_line(&logger, Level::Info, "three");
-        assert_eq!(read(&old).lines().count(), 2);
-        assert!(read(&path).ends_with("three\n"));
-
-        std::fs::remove_file(&path).expect("the file is ours");
-        std::fs::create_dir(&path).expect("something that is no file");
-        assert!(handle.reopen().is_err());
-        write_line(&logger, Level::Info, "four, lost with the file and nothing else");
-    }
-
-    #[test]
-    fn a_line_is_one_write_however_long() {
-        // One write, one datagram.
-        let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
-        let file = File::from(OwnedFd::from(ours));
-        let logger = Escaped::over(Sink { path: None, file: Arc::new(Mutex::new(Some(Arc::new(file)))) });
-        let mut buffer = vec![0; 4 * LINE_BYTES_MAX];
-        for message in ["short".to_owned(), "\r\n".repeat(MESSAGE_BYTES_MAX)] {
-            write_line(&logger, Level::Trace, &message);
-            let n = theirs.recv(&mut buffer).expect("a line");
-            assert!(buffer[..n].starts_with(b"20") && buffer[..n].ends_with(b"\n"));
-        }
-    }
-
-    #[test]
-    fn a_full_disk_is_no_error() {
-        let mut sink = Sink::open(&LogFile::Path("/dev/full".into())).expect("/dev/full");
-        assert_eq!(sink.write(b"lost\n").expect("swallowed"), 5);
-        let logger = Escaped::over(sink);
-        for _ in 0..100 {
-            write_line(&logger, Level::Error, &"x".repeat(MESSAGE_BYTES_MAX));
-        }
+    fn a_line_stays_whole_however_long() {
+        let long = "\r\n".repeat(MESSAGE_BYTES_MAX);
+        let text = written(&[(Level::Trace, "short"), (Level::Trace, &long)]);
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().all(|line| line.starts_with("20")));
     }
 
     #[test]
@@ -314,10 +285,26 @@ mod tests {
         log::debug!("steered {}", 3);
         handle.set_level(LevelFilter::Off);
         log::error!("steered 4");
-        let text = read(&path);
+        handle.say("steered 5, asked for");
+        assert_eq!(log::max_level(), LevelFilter::Off);
+        handle.flush();
+        let old = directory.0.join("log.1");
+        std::fs::rename(&path, &old).expect("a rotation");
+        handle.set_level(LevelFilter::Info);
+        log::info!("steered 6");
+        handle.flush();
+        handle.reopen().expect("a new file");
+        log::info!("steered 7");
+        handle.flush();
+        let text = read(&old);
         let ours: Vec<&str> = text.lines().filter(|l| l.contains("steered")).collect();
-        assert_eq!(ours.len(), 2, "{text}");
-        assert!(ours[0].ends_with("steered 2\\nof two lines"));
-        assert!(ours[1].ends_with("steered 3"));
+        assert_eq!(ours.len(), 4, "{text}");
+        for (line, end) in ours.iter().zip(["2\\nof two lines", "3", "5, asked for", "6"]) {
+            assert!(line.ends_with(&format!("steered {end}")), "{line}");
+        }
+        assert!(read(&path).ends_with("steered 7\n"));
+        std::fs::remove_file(&path).expect("the file is ours");
+        std::fs::create_dir(&path).expect("something that is no file");
+        assert!(handle.reopen().is_err());
     }
 }

@@ -42,15 +42,18 @@ fn main() -> ExitCode {
 /// The top-level entry point for `run`.
 fn run(cli: &Cli) -> Result<(), u8> {
     let loaded = load(cli)?;
+    let events = control::signals().map_err(|error| {
+        eprintln!("layer7router: signals cannot be handled: {error}");
+        FAILED
+    })?;
     let log =
         log_file::start(&loaded.config.log.file, cli.options.level(loaded.config.log.level)).map_err(|error| {
             eprintln!("layer7router: the log cannot be opened: {error}");
             FAILED
         })?;
-    let events = control::signals().map_err(|error| {
-        eprintln!("layer7router: signals cannot be handled: {error}");
-        FAILED
-    })?;
+    if let Err(why) = &events.interrupt {
+        log::info!("{why}");
+    }
     let pid_file = loaded.config.server.pid_file.clone();
     let main_file = loaded.path.clone();
     let server = Server::start(loaded.config).map_err(|error| {
@@ -69,6 +72,7 @@ fn run(cli: &Cli) -> Result<(), u8> {
         from => config::from_flags(from, &cli.to).map_err(|reports| reports.iter().collect()),
     };
     control::run(server, &events, &log, reload, |file| cli.options.level(file));
+    log.flush();
     if let Some(path) = &pid_file {
         let _gone_already = std::fs::remove_file(path);
     }

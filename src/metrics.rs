@@ -49,15 +49,13 @@ pub struct Counters {
     pub cells_exhausted: Counter,
     /// Exchanges ended by a fault of ours.
     pub panics: Counter,
-    /// Access-log lines dropped because the writer did not keep up.
-    pub access_dropped: Counter,
     /// Reloads that were refused.
     pub reloads_failed: Counter,
 }
 
 impl Counters {
     /// Name and value of each, in one order.
-    pub fn list(&self) -> [(&'static str, u64); 16] {
+    pub fn list(&self) -> [(&'static str, u64); 15] {
         [
             ("accepted", self.accepted.value()),
             ("refused_per_ip", self.refused_per_ip.value()),
@@ -73,7 +71,6 @@ impl Counters {
             ("shed", self.shed.value()),
             ("cells_exhausted", self.cells_exhausted.value()),
             ("panics", self.panics.value()),
-            ("access_dropped", self.access_dropped.value()),
             ("reloads_failed", self.reloads_failed.value()),
         ]
     }

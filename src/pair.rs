@@ -3,6 +3,7 @@
 //! The request half owns the exchange and waits for the partner's outcome. That always comes: a panic in the partner is
 //! caught, cuts both sockets and is an outcome too. It costs one exchange and blocks nobody.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -24,6 +25,8 @@ use crate::waiter::Waiter;
 pub struct Partner {
     jobs: Sender<Job>,
     done: Receiver<(Buf, Outcome)>,
+    /// It was woken and not joined yet.
+    busy: Cell<bool>,
     /// All of the request has been read from the client. Read by the partner while it runs.
     pub request_ended: Arc<AtomicBool>,
 }
@@ -33,11 +36,22 @@ impl Partner {
     pub fn start(&self, job: Job) {
         // It lives as long as this sender: the only way it ends is that the sender is dropped.
         self.jobs.send(job).expect("the partner outlives its request thread");
+        self.busy.set(true);
     }
 
     /// Waits until it is done.
     pub fn join(&self) -> (Buf, Outcome) {
-        self.done.recv().expect("the partner answers each job, also after a panic")
+        let done = self.done.recv().expect("the partner answers each job, also after a panic");
+        self.busy.set(false);
+        done
+    }
+
+    /// After a panic of the request thread: an outcome that nobody joined for must not become the next exchange's, and its
+    /// slice goes back. The sockets are cut already.
+    pub fn recover(&self) {
+        if self.busy.get() {
+            let _outcome_of_nobody = self.join();
+        }
     }
 }
 
@@ -91,7 +105,7 @@ pub fn new(
     let (jobs, taken) = crossbeam_channel::bounded(1);
     let (done, finished) = crossbeam_channel::bounded(1);
     let request_ended = Arc::new(AtomicBool::new(true));
-    let partner = Partner { jobs, done: finished, request_ended: Arc::clone(&request_ended) };
+    let partner = Partner { jobs, done: finished, busy: Cell::new(false), request_ended: Arc::clone(&request_ended) };
     (partner, ResponseThread { index, registry, waiter, counters, jobs: taken, done, request_ended })
 }
 
@@ -142,7 +156,8 @@ impl ResponseThread {
             draining: self.waiter.draining(),
         };
         let outcome = half.run(buf, head);
-        wake_request_half(&outcome, client, backend);
+        wake_request_half(&outcome, slot, client, backend);
+        slot.set_partner_ended(true);
         outcome
     }
 }
@@ -166,8 +181,10 @@ fn failed(reason: CloseReason) -> Outcome {
 }
 
 /// The request half may be blocked on either socket; it is to see that the answer has failed.
-fn wake_request_half(outcome: &Outcome, client: &Socket, backend: &Socket) {
+fn wake_request_half(outcome: &Outcome, slot: &Slot, client: &Socket, backend: &Socket) {
     if let ResponseEnd::Failed { reason, begun, .. } = outcome.end {
+        // First: what the other half is going to read is our doing.
+        slot.note(reason);
         backend.cut();
         if reason == CloseReason::ClientGone || begun {
             // A FIN would make a cut answer look whole.

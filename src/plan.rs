@@ -39,6 +39,8 @@ pub struct Plan {
     pub client: Peer,
     /// How much is to follow the head.
     pub body: Body,
+    /// The client said that this is its last request.
+    pub last: bool,
     /// Index of the listener whose rules hold.
     listen: usize,
     /// Where it goes.
@@ -119,6 +121,7 @@ impl Maker<'_> {
             asker,
             client,
             body: head.body,
+            last: !head.keep_alive,
             listen: self.listen,
             course: Course::Answer(OwnAnswer::default(), CloseReason::NoRoute),
         };

@@ -127,9 +127,8 @@ impl Pool {
 
 fn failure(error: &io::Error) -> CloseReason {
     match Errno::from_io_error(error) {
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
-            CloseReason::NoDescriptor
-        }
+        // Not ADDRNOTAVAIL: that is ::1 of `localhost` where IPv6 is off, and the next address is to be tried.
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => CloseReason::NoDescriptor,
         _ if error.kind() == io::ErrorKind::TimedOut => CloseReason::ConnectLate,
         _ => CloseReason::BackendRefused,
     }

@@ -7,6 +7,7 @@
 //! | ran out while waiting for | shut | the client gets |
 //! |---|---|---|
 //! | client, for its body | client, reading | 408 (the other way is open) |
+//! | client, which waits for its 100 | nothing: it is the backend that is late | - |
 //! | backend, writing to it or for its head | backend | 504 |
 //! | backend, between bytes of its body | backend | a visibly cut answer |
 //! | client, writing to it | client, reset | nothing |
@@ -76,8 +77,9 @@ fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant) {
     if response == Phase::ResponseHead && matches!(request, Phase::ClientRead | Phase::BackendWrite) {
         seen.response.since = now;
     }
-    // The answer has ended before its request: who sends nothing more for a second is not waited for.
-    if request == Phase::ClientRead
+    // The answer has ended before its request: who sends or takes nothing more of that for a second is not waited for.
+    if matches!(request, Phase::ClientRead | Phase::BackendWrite)
+        && slot.partner_has_ended()
         && response == Phase::Busy
         && now.duration_since(seen.request.since.max(seen.response.since)) >= UNWANTED
     {
@@ -106,7 +108,7 @@ impl Seen {
     /// Cuts a half whose peer is waited for in vain, if it still waits for the same.
     fn waiting_limit_is_over(&self, slot: &Slot) {
         slot.with_sockets(|sockets| {
-            if slot.request.look() == (self.waiting, self.bytes) && sockets.cut.is_none() {
+            if slot.request.look() == (self.waiting, self.bytes) {
                 cut(sockets, self.waiting.phase());
             }
         });
@@ -114,7 +116,7 @@ impl Seen {
 
     fn enforce(&mut self, slot: &Slot, half: &Half, now: Instant) {
         let phase = self.waiting.phase();
-        if phase == Phase::Busy {
+        if matches!(phase, Phase::Busy | Phase::ClientContinue) {
             return;
         }
         let overdue = now.duration_since(self.since) >= self.waiting.limit();
@@ -126,7 +128,7 @@ impl Seen {
         }
         slot.with_sockets(|sockets| {
             // Read again under the lock: the half may have moved, or the slot may be another session's by now.
-            if half.look() != (self.waiting, self.bytes) || sockets.cut.is_some() {
+            if half.look() != (self.waiting, self.bytes) {
                 return;
             }
             if writing {
@@ -145,11 +147,12 @@ impl Seen {
     }
 }
 
+/// The first reason stays, but a half that blocks after it is cut all the same.
 fn cut(sockets: &mut Sockets, phase: Phase) {
     let Some(client) = &sockets.client else { return };
     let backend = sockets.backend.as_ref();
-    sockets.cut = Some(match phase {
-        Phase::Busy => return,
+    let reason = match phase {
+        Phase::Busy | Phase::ClientContinue => return,
         Phase::ClientRead => {
             client.stop_reading();
             CloseReason::ClientBodyLate
@@ -178,7 +181,8 @@ fn cut(sockets: &mut Sockets, phase: Phase) {
             }
             CloseReason::TunnelIdle
         }
-    });
+    };
+    sockets.note(reason);
 }
 
 #[cfg(test)]

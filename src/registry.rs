@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use crate::error::{CloseReason, Side};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::transport::Socket;
 
 /// Whom a half waits for. Each has its own limit and its own way to be cut (`reaper`).
@@ -32,6 +32,8 @@ pub enum Phase {
     BackendRead = 5,
     /// Either side of a tunnel.
     Tunnel = 6,
+    /// The client, which waits for its 100 before it sends its body.
+    ClientContinue = 7,
 }
 
 impl Phase {
@@ -43,6 +45,7 @@ impl Phase {
             4 => Self::ResponseHead,
             5 => Self::BackendRead,
             6 => Self::Tunnel,
+            7 => Self::ClientContinue,
             _ => Self::Busy,
         }
     }
@@ -88,6 +91,17 @@ impl Half {
         self.waiting.store(waiting.0, Ordering::Release);
     }
 
+    /// A 100 has been relayed: from now on it is the client's body that is waited for. Said by the other half, so it only
+    /// changes what it finds.
+    pub fn continued(&self) {
+        let found = self.waiting.load(Ordering::Acquire);
+        if Waiting(found).phase() == Phase::ClientContinue {
+            let body = (found & !0xff) | Phase::ClientRead as u64;
+            // Whoever was faster has gone on.
+            let _moved_on = self.waiting.compare_exchange(found, body, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
     /// After it: `n` bytes moved.
     pub fn progress(&self, n: usize) {
         // Only the owning thread writes: a plain add is enough.
@@ -121,6 +135,8 @@ pub struct Slot {
     pub request: Half,
     /// The response thread's.
     pub response: Half,
+    /// The partner was woken for this exchange and is done.
+    partner_ended: AtomicBool,
 }
 
 /// The exchange was ended from outside, for this reason.
@@ -180,6 +196,11 @@ impl Slot {
         }
     }
 
+    /// Why a half is about to wake the other by shutting a socket: what that one then reads is no reason of its own.
+    pub fn note(&self, reason: CloseReason) {
+        self.sockets.lock().note(reason);
+    }
+
     /// For the reaper: looks and cuts under the lock.
     pub fn with_sockets<T>(&self, look: impl FnOnce(&mut Sockets) -> T) -> T {
         look(&mut self.sockets.lock())
@@ -195,6 +216,16 @@ impl Slot {
         self.with_sockets(|sockets| sockets.session == session && sockets.cut_both(reason))
     }
 
+    /// Tells the reaper whether a partner has finished its part while the request half still has not.
+    pub fn set_partner_ended(&self, ended: bool) {
+        self.partner_ended.store(ended, Ordering::Release);
+    }
+
+    /// Whether it has.
+    pub fn partner_has_ended(&self) -> bool {
+        self.partner_ended.load(Ordering::Acquire)
+    }
+
     /// Whether a session is in it.
     pub fn is_taken(&self) -> bool {
         self.sockets.lock().client.is_some()
@@ -203,10 +234,11 @@ impl Slot {
 
 impl Sockets {
     fn cut_both(&mut self, reason: CloseReason) -> bool {
-        if self.client.is_none() || self.cut.is_some() {
+        if self.client.is_none() {
             return false;
         }
-        self.cut = Some(reason);
+        let first = self.cut.is_none();
+        self.note(reason);
         // Shutting down is a system call under the slot's own lock, on purpose: it does not wait, and outside of the lock
         // the socket could meanwhile be another exchange's.
         if let Some(client) = &self.client {
@@ -215,7 +247,12 @@ impl Sockets {
         if let Some(backend) = &self.backend {
             backend.cut();
         }
-        true
+        first
+    }
+
+    /// The first reason stays; whatever runs out after it is cut as well.
+    pub fn note(&mut self, reason: CloseReason) {
+        self.cut.get_or_insert(reason);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, Ordering};
 use crate::tunnel;
+use crate::waiter::SHED_BATCH;
 
 /// What a request half works with.
 pub struct RequestHalf<'a> {
@@ -105,7 +106,7 @@ impl RequestHalf<'_> {
             Ok(connection) => connection,
             Err(reason) => {
                 if reason == CloseReason::NoDescriptor {
-                    self.shared.waiter.shed();
+                    self.shared.waiter.shed(SHED_BATCH);
                 }
                 self.consume_head();
                 return Exchanged::failed(reason, !has_body);
@@ -202,12 +203,15 @@ impl RequestHalf<'_> {
             Err(fault) => (Err(fault), self.turn_around(connection)),
             Ok(false) => {
                 self.start_partner(connection, JobKind::Response(self.plan.facts));
-                let sent = pump.fill(self.buf).and_then(|()| pump.run(self.buf, &mut head, at_end));
-                if let Err(
-                    PumpFault::Source(_) | PumpFault::SourceEnded | PumpFault::Framing(_) | PumpFault::TooLarge,
-                ) = sent
-                {
+                if self.plan.facts.expects_continue {
+                    pump.reading = Waiting::new(Phase::ClientContinue, timeouts.body);
+                }
+                let sent = pump.fill(self.buf);
+                pump.reading = Waiting::new(Phase::ClientRead, timeouts.body);
+                let sent = sent.and_then(|()| pump.run(self.buf, &mut head, at_end));
+                if let Some(reason) = sent.as_ref().err().and_then(blame) {
                     // What was sent must not be taken for a whole request, and who waits for its answer is woken.
+                    self.slot.note(reason);
                     connection.socket.cut();
                 }
                 self.slot.request.wait(Waiting::BUSY);
@@ -217,24 +221,10 @@ impl RequestHalf<'_> {
         let bytes_in = pump.moved;
         head.clear();
         self.worker.request_head = head;
-        let fault = sent.err().and_then(|fault| self.blame(fault));
+        let fault = sent.err().and_then(|fault| blame(&fault).map(|own| self.slot.cut_reason().unwrap_or(own)));
         let request_read = ended.load(Ordering::SeqCst);
         let clean = request_read && fault.is_none();
         Exchanged { read_on, ..self.conclude(connection, &outcome, fault, bytes_in, clean) }
-    }
-
-    /// Why the request did not get through; `None` where only the backend stopped taking it, since its answer says more.
-    fn blame(&self, fault: PumpFault) -> Option<CloseReason> {
-        if let Some(reason) = self.slot.cut_reason() {
-            return Some(reason);
-        }
-        match fault {
-            PumpFault::Sink(_) => None,
-            PumpFault::Source(_) => Some(CloseReason::ClientGone),
-            PumpFault::SourceEnded => Some(CloseReason::Refused(Refusal::new(400, "the request body ended early"))),
-            PumpFault::Framing(fault) => Some(CloseReason::Refused(Refusal::new(400, fault.0))),
-            PumpFault::TooLarge => Some(CloseReason::Refused(TOO_LARGE)),
-        }
     }
 
     fn send_head(&mut self, connection: &Connection, forward: &Forward) -> std::io::Result<()> {
@@ -272,6 +262,7 @@ impl RequestHalf<'_> {
     fn start_partner(&mut self, connection: &Connection, kind: JobKind) {
         self.shared.waiter.watch_only_resets(self.session);
         let buf = self.answer_buf.take().expect("the partner has it only while it runs");
+        self.slot.set_partner_ended(false);
         self.worker.partner.start(Job {
             client: Arc::clone(&self.session.socket),
             backend: Arc::clone(&connection.socket),
@@ -283,6 +274,7 @@ impl RequestHalf<'_> {
 
     fn join_partner(&mut self) -> Outcome {
         let (buf, outcome) = self.worker.partner.join();
+        self.slot.set_partner_ended(false);
         *self.answer_buf = Some(buf);
         self.shared.waiter.watch_all(self.session);
         outcome
@@ -294,15 +286,20 @@ impl RequestHalf<'_> {
         self.start_partner(connection, JobKind::Tunnel);
         let waiting = Waiting::new(Phase::Tunnel, self.snapshot.config.timeouts.tunnel);
         let to = Wire { socket: &connection.socket, half: &self.slot.request, waiting };
-        let (bytes_in, _orderly) = tunnel::one_way(&self.session.socket, &to, self.buf);
+        let (bytes_in, orderly) = tunnel::one_way(&self.session.socket, &to, self.buf);
         let back = self.join_partner();
+        let reason = match back.end {
+            ResponseEnd::Failed { reason, .. } => reason,
+            _ if orderly => CloseReason::Done,
+            _ => CloseReason::ClientGone,
+        };
         Exchanged {
             backend: Some(Arc::clone(&connection.backend)),
             status: Some(101),
             first_byte: switched.first_byte,
             bytes_in,
             bytes_out: back.bytes,
-            reason: self.slot.cut_reason().unwrap_or(CloseReason::Done),
+            reason: self.slot.cut_reason().unwrap_or(reason),
             begun: true,
             request_read: true,
             keep: false,
@@ -346,6 +343,17 @@ impl RequestHalf<'_> {
             blind: !clean,
             read_on: false,
         }
+    }
+}
+
+/// Why the request did not get through; `None` where only the backend stopped taking it, since its answer says more.
+fn blame(fault: &PumpFault) -> Option<CloseReason> {
+    match fault {
+        PumpFault::Sink(_) => None,
+        PumpFault::Source(_) => Some(CloseReason::ClientGone),
+        PumpFault::SourceEnded => Some(CloseReason::Refused(Refusal::new(400, "the request body ended early"))),
+        PumpFault::Framing(fault) => Some(CloseReason::Refused(Refusal::new(400, fault.0))),
+        PumpFault::TooLarge => Some(CloseReason::Refused(TOO_LARGE)),
     }
 }
 

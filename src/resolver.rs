@@ -10,15 +10,38 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::backend::Backend;
 use crate::config::model::BackendAddress;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// How often names are asked for again.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How long a start or a reload waits for the first answers.
-const FIRST: Duration = Duration::from_secs(2);
+/// How often the first answers are looked for.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long a start waits for the first answers.
+pub const AT_START: Duration = Duration::from_secs(2);
+/// How long a reload does, which is to be in force after 200 ms.
+pub const AT_RELOAD: Duration = Duration::from_millis(100);
 
-/// Backends whose names are to be kept resolved, and whom to tell when each was asked for once.
-pub type Work = (Vec<Arc<Backend>>, Sender<()>);
+/// The resolver as others see it.
+#[derive(Debug)]
+pub struct Resolver {
+    /// Backends of the snapshot in force whose names are asked for.
+    wanted: Arc<Mutex<Vec<Arc<Backend>>>>,
+    wake: Sender<()>,
+}
+
+/// The resolver's thread.
+#[derive(Debug)]
+pub struct ResolverThread {
+    wanted: Arc<Mutex<Vec<Arc<Backend>>>>,
+    woken: Receiver<()>,
+}
+
+/// Both ends. The thread ends when the first is dropped.
+pub fn new() -> (Resolver, ResolverThread) {
+    let wanted = Arc::new(Mutex::new(Vec::new()));
+    let (wake, woken) = crossbeam_channel::bounded(1);
+    (Resolver { wanted: Arc::clone(&wanted), wake }, ResolverThread { wanted, woken })
+}
 
 /// The addresses of a host that needs no resolver: an IP address, or `localhost`, which is the loopback of both families
 /// whatever the resolver says (RFC 6761 section 6.3).
@@ -34,33 +57,36 @@ pub fn known(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
     })
 }
 
-/// Gives the resolver the backends of a new snapshot, and waits a little so that the first requests find addresses.
-pub fn watch(work: &Sender<Work>, backends: Vec<Arc<Backend>>) {
-    let (asked, first) = crossbeam_channel::bounded(1);
-    if work.send((backends, asked)).is_ok() {
-        let _late_or_done = first.recv_timeout(FIRST);
+impl Resolver {
+    /// Asks for the names of these backends from now on, and waits a little, so that the first requests find addresses.
+    pub fn watch<'a>(&self, backends: impl Iterator<Item = &'a Arc<Backend>>, patience: Duration) {
+        let named = |backend: &&Arc<Backend>| match &backend.address {
+            BackendAddress::Tcp { host, port } => known(host, *port).is_none(),
+            BackendAddress::Unix(_) | BackendAddress::Demo(_) => false,
+        };
+        let mut wanted: Vec<Arc<Backend>> = backends.filter(named).cloned().collect();
+        // A name that is slow to resolve keeps the others waiting: who has an address already comes last.
+        wanted.sort_by_key(|backend| backend.is_resolved());
+        self.wanted.lock().clone_from(&wanted);
+        let _woken_already = self.wake.try_send(());
+        let deadline = Instant::now() + patience;
+        while wanted.iter().any(|backend| !backend.is_resolved()) && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
     }
 }
 
-/// Asks until the channel closes. A new list replaces the old one.
-pub fn run(work: &Receiver<Work>) {
-    let mut backends: Vec<Arc<Backend>> = Vec::new();
-    let mut next = Instant::now() + AGAIN;
-    loop {
-        match work.recv_deadline(next) {
-            Ok((all, asked)) => {
-                backends = all;
-                backends.retain(|backend| match &backend.address {
-                    BackendAddress::Tcp { host, port } => known(host, *port).is_none(),
-                    BackendAddress::Unix(_) | BackendAddress::Demo(_) => false,
-                });
-                backends.iter().for_each(ask);
-                let _nobody_waits_any_more = asked.send(());
+impl ResolverThread {
+    /// Asks for all names, and again every ten seconds.
+    pub fn run(&self) {
+        loop {
+            match self.woken.recv_timeout(AGAIN) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            Err(RecvTimeoutError::Timeout) => backends.iter().for_each(ask),
-            Err(RecvTimeoutError::Disconnected) => return,
+            let wanted = self.wanted.lock().clone();
+            wanted.iter().for_each(ask);
         }
-        next = Instant::now() + AGAIN;
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::buf::Buf;
 use crate::error::CloseReason;
-use crate::http::framing::{BodyReader, ResponseBody};
+use crate::http::framing::{BodyReader, CHUNK_END, LAST_CHUNK, ResponseBody};
 use crate::http::head::{ResponseHead, Scan, parse_response, scan_response};
 use crate::http::{BadResponse, Version, no_fields, rebuild};
 use crate::outgoing::{HeadBuffer, Wire};
@@ -137,7 +137,10 @@ impl ResponseHalf<'_> {
                 }
                 101 => return Err(bad_answer("the backend switched protocols without being asked")),
                 100..=199 => {
-                    continued |= head.status == 100;
+                    if head.status == 100 {
+                        continued = true;
+                        self.slot.request.continued();
+                    }
                     if self.facts.version == Version::Http11 {
                         rebuild::interim(&head, &mut self.wire().gather(out)).map_err(|_| client_gone())?;
                         self.wire().send(out, []).map_err(|_| client_gone())?;
@@ -151,6 +154,7 @@ impl ResponseHalf<'_> {
                     let keep = self.facts.keep
                         && !self.draining.load(Ordering::SeqCst)
                         && self.request_ended.load(Ordering::SeqCst)
+                        && body != ResponseBody::UntilClose
                         && leaves != ResponseBody::UntilClose;
                     outcome.status = Some(status);
                     self.put_head(&head, leaves, keep, out)?;
@@ -175,16 +179,14 @@ impl ResponseHalf<'_> {
 
     fn read_head(&self, buf: &mut Buf, outcome: &mut Outcome) -> Result<usize, Fault> {
         let mut scanned = 0;
-        let limit = self.snapshot.config.limits.header_size;
         loop {
             match scan_response(buf.unread(), scanned) {
-                Scan::Whole { len, .. } if len > limit => return Err(bad_answer("the backend's head is too large")),
                 Scan::Whole { len, .. } => return Ok(len),
                 Scan::Bad(why) => return Err(bad(why)),
                 Scan::Partial { scanned: so_far, .. } => scanned = so_far,
             }
-            if buf.unread().len() >= limit || buf.space().is_empty() {
-                return Err(bad_answer("the backend's head is too large"));
+            if buf.space().is_empty() {
+                return Err(bad_answer("the backend's head is larger than a slice"));
             }
             // No progress is told until the head is whole: its deadline is for all of it.
             self.slot.response.wait(Waiting::new(Phase::ResponseHead, self.facts.response_limit));
@@ -222,11 +224,13 @@ impl ResponseHalf<'_> {
         rebuild::response(head, &how, &mut self.wire().gather(out)).map_err(|_| client_gone())
     }
 
-    /// What leaves for the client: chunks are for HTTP/1.1 only, others read until the end.
+    /// What leaves for the client: chunks are for HTTP/1.1 only, others read until the end. A Unix socket knows no reset, so
+    /// there a body that ends with the connection would look whole when it was cut: it leaves in chunks.
     fn leaving(&self, body: ResponseBody) -> ResponseBody {
-        match body {
-            ResponseBody::Chunked if self.facts.version == Version::Http10 => ResponseBody::UntilClose,
-            other => other,
+        match (body, self.facts.version) {
+            (ResponseBody::Chunked, Version::Http10) => ResponseBody::UntilClose,
+            (ResponseBody::UntilClose, Version::Http11) if !self.client.is_tcp() => ResponseBody::Chunked,
+            (other, _) => other,
         }
     }
 
@@ -252,7 +256,10 @@ impl ResponseHalf<'_> {
         outcome.bytes = pump.moved;
         match moved {
             Ok(()) => Ok(()),
-            Err(PumpFault::SourceEnded) if pump.reader.finish().is_ok() && self.slot.cut_reason().is_none() => Ok(()),
+            Err(PumpFault::SourceEnded) if pump.reader.finish().is_ok() && self.slot.cut_reason().is_none() => {
+                let end: [&[u8]; 2] = if pump.chunked { [LAST_CHUNK, CHUNK_END] } else { [b"", b""] };
+                pump.to.send(out, end).map_err(|_| client_gone())
+            }
             Err(PumpFault::Source(_) | PumpFault::SourceEnded) => {
                 Err(Fault { reason: CloseReason::AnswerCut, answered: true })
             }

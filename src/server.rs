@@ -24,10 +24,10 @@ use crate::metrics::Counters;
 use crate::outgoing::HeadBuffer;
 use crate::permits::Permits;
 use crate::registry::Registry;
-use crate::resolver::{self, Work};
-use crate::session::{PerAddress, Session};
+use crate::resolver::{self, Resolver, ResolverThread};
+use crate::session::{Entrance, PerAddress, Session};
 use crate::snapshot::{Published, Snapshot};
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 use crate::waiter::{Waiter, WaiterThread};
 use crate::worker;
 use crate::{demo, reaper, sys};
@@ -41,8 +41,8 @@ pub use start_error::StartError;
 const STACK_SIZE: usize = 128 * 1024;
 /// Workers of the hot set, for each core.
 const PERMITS_PER_CORE: usize = 8;
-/// Threads that are no worker and no acceptor: waiter, reaper, monitor, resolver, access log, signals (two), main.
-const HELPER_THREADS: usize = 8;
+/// Threads that are no worker, no acceptor and no demo: waiter, reaper, monitor, resolver, both logs, signals (two), main.
+const HELPER_THREADS: usize = 9;
 /// How long cut exchanges get to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -54,8 +54,8 @@ pub struct Server {
     stop: Option<Sender<()>>,
     listeners: Vec<Running>,
     /// Acceptors of addresses that a reload took away.
-    retired: Vec<JoinHandle<()>>,
-    resolver: Option<Sender<Work>>,
+    retired: Vec<(Place, JoinHandle<()>)>,
+    resolver: Resolver,
     queue: Receiver<Arc<Session>>,
     demos: HashMap<usize, SocketAddr>,
     next_entrance: u32,
@@ -65,10 +65,23 @@ pub struct Server {
 
 /// A listener with its acceptor.
 struct Running {
-    listener: Arc<Listener>,
+    /// Owned by the acceptor's thread alone: when that ends, the address is free.
+    listener: Weak<Listener>,
+    place: Place,
+    entrance: Arc<Entrance>,
+    /// Where it is bound, with the port the kernel chose.
+    bound: String,
     /// NAME of its section.
     name: String,
     thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn stop(&self) {
+        if let Some(listener) = self.listener.upgrade() {
+            listener.stop();
+        }
+    }
 }
 
 /// Starts threads with small explicit stacks, and remembers them.
@@ -94,13 +107,15 @@ impl Server {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let host = Host::read();
         let places = wanted(&config);
+        let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+        let demos = backends.filter(|backend| matches!(backend.address, BackendAddress::Demo(_))).count();
         let need = Need {
             workers: config.server.workers,
             slice_size: config.server.slice_size,
             head_buffers: 2 * HeadBuffer::SIZE,
             cells: config.limits.parked_heads,
             listeners: places.len(),
-            helper_threads: HELPER_THREADS,
+            helper_threads: HELPER_THREADS + places.len() + demos,
             stack_size: STACK_SIZE,
         };
         let bill = Bill::of(&need, &host);
@@ -120,7 +135,8 @@ impl Server {
         start_demos(&config, &mut demos, &mut threads)?;
         let workers = config.server.workers;
         let counters = Arc::new(Counters::default());
-        let access = AccessLog::new(config.log.access.clone(), config.log.format, Arc::clone(&counters));
+        let access = AccessLog::new(&config.log.access, config.log.format)
+            .map_err(|error| StartError::Resource("the access log", error))?;
         let entrances = bound.iter().map(|(listener, listen)| (listener.entrance.id, *listen)).collect();
         let server = config.server.clone();
         let cells = Cells::new(config.limits.parked_heads);
@@ -139,7 +155,7 @@ impl Server {
         });
         let (channel, queue) = crossbeam_channel::bounded(server.queue);
         let (stop, stopped) = crossbeam_channel::bounded(0);
-        let (resolver, names) = crossbeam_channel::bounded(4);
+        let (resolver, names) = resolver::new();
         let acceptor = Acceptor {
             channel,
             stop: stopped,
@@ -156,7 +172,7 @@ impl Server {
             stop: Some(stop),
             listeners: Vec::new(),
             retired: Vec::new(),
-            resolver: Some(resolver),
+            resolver,
             queue,
             demos,
             next_entrance,
@@ -164,7 +180,9 @@ impl Server {
             bill,
         };
         server.start_threads(names).map_err(|error| StartError::Resource("a thread", error))?;
-        server.resolve();
+        let first = server.shared.published.current();
+        server.resolver.watch(first.backends(), resolver::AT_START);
+        drop(first);
         for (listener, listen) in bound {
             let name = server.config(|config| config.listens[listen].name.clone());
             server.open(listener, name).map_err(|error| StartError::Resource("an acceptor", error))?;
@@ -172,7 +190,7 @@ impl Server {
         Ok(server)
     }
 
-    fn start_threads(&mut self, names: Receiver<Work>) -> io::Result<()> {
+    fn start_threads(&mut self, names: ResolverThread) -> io::Result<()> {
         let shared = &self.shared;
         let scheduling = self.config(|config| config.server.scheduling);
         let threads = &mut self.threads;
@@ -197,6 +215,7 @@ impl Server {
         let waiter = WaiterThread {
             waiter: Arc::clone(&shared.waiter),
             channel: self.acceptor.channel.clone(),
+            queued: self.queue.clone(),
             permits: Arc::clone(&shared.permits),
             registry: Arc::clone(&shared.registry),
             counters: Arc::clone(&shared.counters),
@@ -218,18 +237,20 @@ impl Server {
         )?;
         let (permits, queue) = (Arc::clone(&shared.permits), self.queue.clone());
         threads.spawn("monitor".into(), Box::new(move || permits.run_monitor(|| queue.len())))?;
-        threads.spawn("resolver".into(), Box::new(move || resolver::run(&names)))?;
+        threads.spawn("resolver".into(), Box::new(move || names.run()))?;
         let access = Arc::clone(&shared.access);
         threads.spawn("access-log".into(), Box::new(move || access.run()))
     }
 
     /// Starts the acceptor of a bound address.
     fn open(&mut self, listener: Arc<Listener>, name: String) -> io::Result<()> {
-        let (ours, acceptor) = (Arc::clone(&listener), self.acceptor.clone());
+        let ours = Arc::downgrade(&listener);
+        let (place, entrance, bound) = (listener.place.clone(), Arc::clone(&listener.entrance), listener.bound());
+        let acceptor = self.acceptor.clone();
         let number = listener.entrance.id;
         let thread_name = if number == 1 { "acceptor".to_owned() } else { format!("acceptor.{number}") };
-        let thread = Threads::start(thread_name, Box::new(move || ours.run(&acceptor)))?;
-        self.listeners.push(Running { listener, name, thread });
+        let thread = Threads::start(thread_name, Box::new(move || listener.run(&acceptor)))?;
+        self.listeners.push(Running { listener: ours, place, entrance, bound, name, thread });
         Ok(())
     }
 
@@ -240,7 +261,7 @@ impl Server {
 
     /// `[listen:NAME]` and bound address of each listener.
     pub fn bound(&self) -> Vec<(String, String)> {
-        self.listeners.iter().map(|running| (running.name.clone(), running.listener.bound())).collect()
+        self.listeners.iter().map(|running| (running.name.clone(), running.bound.clone())).collect()
     }
 
     /// Looks at the configuration in force.
@@ -253,9 +274,9 @@ impl Server {
         self.shared.published.generation()
     }
 
-    /// Opens the access log again.
-    pub fn reopen_logs(&self) {
-        self.shared.access.reopen();
+    /// Opens the access log again. On an error the old file stays in use.
+    pub fn reopen_logs(&self) -> io::Result<()> {
+        self.shared.access.reopen()
     }
 
     /// The counters, as one line.
@@ -280,6 +301,7 @@ impl Server {
             ("cells_used", shared.cells.used() as u64),
             ("backend_idle", snapshot.backends().map(|backend| backend.kept() as u64).sum()),
             ("backend_in_flight", snapshot.backends().map(|backend| backend.in_flight() as u64).sum()),
+            ("access_dropped", shared.access.dropped()),
         ];
         let mut line = String::from("counters:");
         for (name, value) in gauges.into_iter().chain(shared.counters.list()) {
@@ -297,7 +319,7 @@ impl Server {
     /// Begins to drain: nothing new is accepted but what is in the accept queues, and no session gets another exchange.
     pub fn drain(&self) {
         for running in &self.listeners {
-            running.listener.stop();
+            running.stop();
         }
         self.shared.waiter.drain();
     }
@@ -325,7 +347,7 @@ impl Server {
     pub fn stop(mut self) {
         let shared = &self.shared;
         for running in &self.listeners {
-            running.listener.stop();
+            running.stop();
         }
         self.stop = None;
         // No worker takes another session, so what is cut now is all there is.
@@ -339,11 +361,15 @@ impl Server {
         }
         shared.waiter.stop();
         shared.access.stop();
-        self.resolver = None;
+        drop(self.resolver);
         // The last sender but the waiter's, which ends now: workers see the channel close.
         drop(self.acceptor);
         drop(self.queue);
-        let acceptors = self.listeners.drain(..).map(|running| running.thread).chain(self.retired.drain(..));
+        let acceptors = self
+            .listeners
+            .drain(..)
+            .map(|running| running.thread)
+            .chain(self.retired.drain(..).map(|(_, thread)| thread));
         let deadline = Instant::now() + LAST_WORDS;
         for thread in acceptors.chain(self.threads.handles.drain(..).rev()) {
             // Demo origins live as long as the process.

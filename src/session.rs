@@ -75,9 +75,14 @@ pub struct Session {
 /// What is kept of a session that does not run.
 #[derive(Debug, Default)]
 pub enum Kept {
-    /// Nothing: between two exchanges, or new.
+    /// Nothing: new, or running.
     #[default]
     Nothing,
+    /// Between two exchanges, or nothing said yet.
+    Idle {
+        /// When it is closed.
+        due_ms: u64,
+    },
     /// The beginning of a head. `due_ms` counts from its first byte and does not move.
     Head {
         /// The bytes.
@@ -95,6 +100,8 @@ pub enum Kept {
         left: usize,
         /// Its input was stopped by us: an end of it says nothing.
         blind: bool,
+        /// When it is over. Counts from the answer and does not move.
+        due_ms: u64,
     },
 }
 

@@ -35,6 +35,8 @@ struct Visit<'a> {
     drained: bool,
     /// When the head that has begun is late.
     head_due_ms: Option<u64>,
+    /// When a session without a head is idle for too long; counted from its last exchange, whatever else it sends.
+    idle_due_ms: Option<u64>,
 }
 
 /// What the bytes of a session amount to.
@@ -52,9 +54,11 @@ enum Input {
 /// Runs the session until it parks or ends.
 pub fn run(shared: &Shared, worker: &mut Worker, session: &Arc<Session>) {
     let kept = session.take_kept();
-    if let Kept::Lingering { left, blind } = kept {
-        return linger(shared, session, left, blind);
+    if let Kept::Lingering { left, blind, due_ms } = kept {
+        return linger(shared, session, left, blind, due_ms);
     }
+    // Whatever it was due for while it did not run.
+    session.set_due(u64::MAX);
     let slot = shared.registry.slot(worker.index);
     session.worker.store(worker.index, Ordering::Release);
     slot.enter(&session.socket, session.token.as_u64());
@@ -69,6 +73,7 @@ pub fn run(shared: &Shared, worker: &mut Worker, session: &Arc<Session>) {
         scanned: 0,
         drained: false,
         head_due_ms: None,
+        idle_due_ms: None,
     };
     visit.restore(kept);
     visit.run();
@@ -83,6 +88,10 @@ impl Visit<'_> {
                 chain
             }
             Kept::Pipelined(chain) => chain,
+            Kept::Idle { due_ms } => {
+                self.idle_due_ms = Some(due_ms);
+                return;
+            }
             Kept::Nothing | Kept::Lingering { .. } => return,
         };
         let n = chain.restore(self.request.space());
@@ -104,6 +113,10 @@ impl Visit<'_> {
                         self.end(After::Close);
                         break;
                     }
+                    if self.session.state.is_hung_up() {
+                        // It may have been a reset, told while nobody ran the session: the kernel is asked once more.
+                        self.shared.waiter.watch_all(self.session);
+                    }
                     match self.exchange(&snapshot, |exchange| exchange.run(skip, len)) {
                         After::Keep => {}
                         other => {
@@ -113,6 +126,7 @@ impl Visit<'_> {
                     }
                     self.scanned = 0;
                     self.head_due_ms = None;
+                    self.idle_due_ms = None;
                     let turn_over = exchanges >= EXCHANGES_MAX || self.worker.others_wait();
                     if !self.request.is_empty() && turn_over && self.put_away() {
                         break;
@@ -126,6 +140,7 @@ impl Visit<'_> {
                         break;
                     }
                     Parked::NoRoom => {
+                        self.log_raw();
                         let late = Refusal::new(408, "the head came in parts, and the server has no room for those");
                         let after = self.exchange(&snapshot, |exchange| exchange.refuse(late));
                         self.end(after);
@@ -233,22 +248,17 @@ impl Visit<'_> {
         }
         let now = clock::now_ms();
         let timeouts = &snapshot.config.timeouts;
-        let kept = if begun {
+        let (kept, due_ms) = if begun {
             let due_ms = *self.head_due_ms.get_or_insert(now + millis(timeouts.header));
             let Some(chain) = self.store() else { return Parked::NoRoom };
-            Kept::Head { chain, scanned: self.scanned, due_ms }
+            (Kept::Head { chain, scanned: self.scanned, due_ms }, due_ms)
         } else {
-            Kept::Nothing
-        };
-        let mut due_ms = match (&kept, self.session.exchanges.load(Ordering::Relaxed)) {
-            (Kept::Head { due_ms, .. }, _) => *due_ms,
             // A client that connects and says nothing has the time of a head.
-            (_, 0) => self.session.since_ms.load(Ordering::Relaxed).max(now) + millis(timeouts.header),
-            _ => now + millis(timeouts.idle),
+            let first = self.session.exchanges.load(Ordering::Relaxed) == 0;
+            let limit = if first { timeouts.header } else { timeouts.idle };
+            let due_ms = *self.idle_due_ms.get_or_insert(now + millis(limit));
+            (Kept::Idle { due_ms }, due_ms)
         };
-        if self.shared.waiter.is_draining() || self.session.entrance.retired.load(Ordering::Relaxed) {
-            due_ms = due_ms.min(now + millis(crate::waiter::LAST_REQUEST));
-        }
         self.session.keep(kept);
         self.session.set_due(due_ms);
         self.session.since_ms.store(now, Ordering::Relaxed);
@@ -256,6 +266,12 @@ impl Visit<'_> {
             return Parked::Ended;
         }
         if state.park() {
+            // Looked at after parking: a drain that begins before it finds the session parked, one that begins after it is
+            // seen here.
+            if self.shared.waiter.is_draining() || self.session.entrance.retired.load(Ordering::SeqCst) {
+                let last = clock::due_ms(crate::waiter::LAST_REQUEST);
+                self.session.due_ms.fetch_min(last, Ordering::AcqRel);
+            }
             return Parked::Yes;
         }
         // News came while it was put away; its bytes are still in the slice.
@@ -269,7 +285,7 @@ impl Visit<'_> {
     fn store(&self) -> Option<crate::cells::Chain> {
         let bytes = self.request.unread();
         self.shared.cells.store(bytes).or_else(|| {
-            self.shared.waiter.shed_heads();
+            self.shared.waiter.shed_heads(bytes.len());
             self.shared.cells.store(bytes)
         })
     }
@@ -297,8 +313,7 @@ impl Visit<'_> {
             }
             After::Linger { blind } if !cut || blind => {
                 self.session.socket.finish_writing();
-                self.session.set_due(clock::due_ms(LINGER));
-                linger(self.shared, self.session, LINGER_BYTES, blind);
+                linger(self.shared, self.session, LINGER_BYTES, blind, clock::due_ms(LINGER));
             }
             After::Keep | After::Close | After::Linger { .. } => self.shared.waiter.close(self.session),
         }
@@ -321,7 +336,7 @@ const TOO_LARGE: Refusal = Refusal::new(431, "the request head is larger than th
 
 /// Our last answer is out and our side is finished. What still comes is read and dropped, so that the kernel does not
 /// answer it with a reset that destroys the answer on its way (RFC 9112 section 9.6). Without waiting, without a slice.
-fn linger(shared: &Shared, session: &Arc<Session>, mut left: usize, blind: bool) {
+fn linger(shared: &Shared, session: &Arc<Session>, mut left: usize, blind: bool, due_ms: u64) {
     let mut dropped = [0; 8192];
     loop {
         match session.socket.probe(&mut dropped) {
@@ -332,8 +347,10 @@ fn linger(shared: &Shared, session: &Arc<Session>, mut left: usize, blind: bool)
                 }
             }
             Ok(Some(_)) if !blind => break,
+            Ok(_) if clock::now_ms() >= due_ms => break,
             Ok(_) => {
-                session.keep(Kept::Lingering { left, blind });
+                session.keep(Kept::Lingering { left, blind, due_ms });
+                session.set_due(due_ms);
                 if shared.waiter.register(session).is_err() {
                     break;
                 }

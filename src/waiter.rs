@@ -11,10 +11,11 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rustix::event::{EventfdFlags, Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::cells::CELL;
 use crate::clock;
 use crate::error::CloseReason;
 use crate::park::OnEvent;
@@ -37,8 +38,8 @@ pub const LAST_REQUEST: Duration = Duration::from_millis(500);
 pub const LINGER: Duration = Duration::from_secs(1);
 /// How many bytes it drops meanwhile.
 pub const LINGER_BYTES: usize = 64 * 1024;
-/// Parked sessions that are given up at once when descriptors or cells are short.
-const SHED_BATCH: usize = 16;
+/// Parked sessions that are given up when a descriptor could not be had.
+pub const SHED_BATCH: usize = 8;
 
 /// epoll's token for the wake-up descriptor. No session has it.
 const WAKE: u64 = u64::MAX;
@@ -48,8 +49,8 @@ const WAKE: u64 = u64::MAX;
 enum Order {
     /// Whole requests were put away with it: queue it again, behind the others.
     Requeue(Arc<Session>),
-    /// Descriptors are short.
-    Shed,
+    /// Descriptors are short, by so many.
+    Shed(usize),
     /// It is closed already, because cells are short: tell it.
     HeadGivenUp(Arc<Session>),
     /// Its entrance was taken out of the configuration.
@@ -70,6 +71,8 @@ pub struct Waiter {
     pub table: Table,
     /// No session gets another exchange.
     draining: AtomicBool,
+    /// An order to shed is on its way.
+    shedding: AtomicBool,
 }
 
 /// What the refusals of the waiter say; made by whoever builds the router, because an answer has a date and an id and a
@@ -96,6 +99,8 @@ pub struct WaiterThread<R> {
     pub waiter: Arc<Waiter>,
     /// To the workers.
     pub channel: Sender<Arc<Session>>,
+    /// The same channel's other end, to take out what was refused.
+    pub queued: Receiver<Arc<Session>>,
     /// To tell the monitor.
     pub permits: Arc<Permits>,
     /// To cut exchanges of clients that reset.
@@ -120,6 +125,7 @@ impl Waiter {
             orders: Mutex::new(Vec::new()),
             table: Table::default(),
             draining: AtomicBool::new(false),
+            shedding: AtomicBool::new(false),
         }))
     }
 
@@ -154,19 +160,37 @@ impl Waiter {
         self.order(Order::Requeue(session));
     }
 
-    /// Descriptors are short: the oldest parked sessions go first.
-    pub fn shed(&self) {
-        self.order(Order::Shed);
+    /// Descriptors are short, by `count`: the oldest parked sessions go. One order at a time: who is short as well while it
+    /// is carried out asks again.
+    pub fn shed(&self, count: usize) {
+        if !self.shedding.swap(true, Ordering::SeqCst) {
+            self.order(Order::Shed(count));
+        }
     }
 
-    /// Cells are short: the oldest unfinished heads give theirs up.
-    pub fn shed_heads(&self) {
+    /// Cells are short, by so many bytes: the unfinished heads that began first give theirs up.
+    pub fn shed_heads(&self, bytes: usize) {
         let mut parked = Vec::new();
         self.table.pick(&mut parked, |session| session.state.is_parked());
-        parked.retain(|session| matches!(&*session.kept.lock(), Kept::Head { .. }));
-        parked.sort_unstable_by_key(|session| session.since_ms.load(Ordering::Relaxed));
-        for session in parked.into_iter().take(SHED_BATCH) {
+        let mut heads: Vec<(u64, usize, Arc<Session>)> = parked
+            .into_iter()
+            .filter_map(|session| {
+                // All have the same time for a head: who is due first has begun first.
+                let (due_ms, len) = match &*session.kept.lock() {
+                    Kept::Head { due_ms, chain, .. } => (*due_ms, chain.len()),
+                    _ => return None,
+                };
+                Some((due_ms, len, session))
+            })
+            .collect();
+        heads.sort_by_key(|(due_ms, ..)| *due_ms);
+        let mut freed = 0;
+        for (_, len, session) in heads {
+            if freed >= bytes {
+                break;
+            }
             if session.state.close_parked() {
+                freed += len.next_multiple_of(CELL);
                 drop(session.take_kept());
                 session.set_due(u64::MAX);
                 self.order(Order::HeadGivenUp(session));
@@ -239,13 +263,15 @@ impl<R: Refuse> WaiterThread<R> {
             self.pause_above(low_water, &ready);
             let patience = if ready.is_empty() { SWEEP.saturating_sub(swept.elapsed()) } else { PAUSE_STEP };
             events.clear();
-            match epoll::wait(
-                &self.waiter.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                Some(&timespec(patience)),
-            ) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => log::error!("waiter: epoll_wait: {errno}"),
+            if ready.len() >= BATCH {
+                // What did not fit is one batch at most: the kernel keeps the other events.
+                std::thread::sleep(PAUSE_STEP);
+            } else {
+                let room = rustix::buffer::spare_capacity(&mut events);
+                match epoll::wait(&self.waiter.epoll, room, Some(&timespec(patience))) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(errno) => log::error!("waiter: epoll_wait: {errno}"),
+                }
             }
             // Once a batch: the time a session may be queued is not worth a look at the clock each.
             let queue_due = clock::due_ms((self.queue_timeout)());
@@ -263,7 +289,7 @@ impl<R: Refuse> WaiterThread<R> {
             self.send(&mut ready);
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
-                self.sweep(&mut picked);
+                self.sweep(&mut ready, &mut picked);
             }
         }
     }
@@ -297,6 +323,9 @@ impl<R: Refuse> WaiterThread<R> {
     fn send(&self, ready: &mut Ready) {
         let mut sent = false;
         while let Some(session) = ready.pop_front() {
+            if session.state.is_closed() {
+                continue;
+            }
             match self.channel.try_send(session) {
                 Ok(()) => sent = true,
                 Err(TrySendError::Full(session)) => {
@@ -322,7 +351,10 @@ impl<R: Refuse> WaiterThread<R> {
                         queue(session, queue_due, ready);
                     }
                 }
-                Order::Shed => self.shed(picked),
+                Order::Shed(count) => {
+                    self.shed(count, picked);
+                    self.waiter.shedding.store(false, Ordering::SeqCst);
+                }
                 Order::HeadGivenUp(session) => {
                     self.counters.cells_exhausted.add();
                     self.answer(&session, WaiterRefusal::CellsExhausted);
@@ -344,21 +376,43 @@ impl<R: Refuse> WaiterThread<R> {
     }
 
     /// Deadlines of sessions that do not run.
-    fn sweep(&mut self, picked: &mut Vec<Arc<Session>>) {
+    fn sweep(&mut self, ready: &mut Ready, picked: &mut Vec<Arc<Session>>) {
         let now = clock::now_ms();
         self.waiter.table.pick(picked, |session| {
             session.due_ms.load(Ordering::Acquire) <= now
                 && (session.state.is_parked() || session.state.is_queued() || session.state.is_closed())
         });
+        let mut refused = false;
         for session in picked.drain(..) {
+            // Looked at again: a worker may have had it meanwhile.
+            let overdue = || session.due_ms.load(Ordering::Acquire) <= now;
             if session.state.is_closed() {
                 session.socket.cut();
                 self.waiter.table.remove(session.token);
-            } else if session.state.close_queued() {
-                self.counters.refused_queue.add();
-                self.answer(&session, WaiterRefusal::QueueTooLong);
-            } else if session.state.close_parked() {
+            } else if overdue() && session.state.close_queued() {
+                refused = true;
+                if matches!(session.take_kept(), Kept::Lingering { .. }) {
+                    self.waiter.table.remove(session.token);
+                } else {
+                    self.counters.refused_queue.add();
+                    self.answer(&session, WaiterRefusal::QueueTooLong);
+                }
+            } else if overdue() && session.state.close_parked() {
                 self.close_parked(&session);
+            }
+        }
+        if refused {
+            self.make_room(ready);
+        }
+    }
+
+    /// Refused sessions are the oldest, so they stand at the front of the channel: taken out, or they would keep the
+    /// acceptors waiting until a worker comes free.
+    fn make_room(&self, ready: &mut Ready) {
+        while let Ok(session) = self.queued.try_recv() {
+            if !session.state.is_closed() {
+                ready.push_front(session);
+                return;
             }
         }
     }
@@ -369,7 +423,7 @@ impl<R: Refuse> WaiterThread<R> {
                 self.counters.header_timeouts.add();
                 self.answer(session, WaiterRefusal::HeadTooSlow);
             }
-            Kept::Nothing => {
+            Kept::Nothing | Kept::Idle { .. } => {
                 self.counters.idle_timeouts.add();
                 self.waiter.table.remove(session.token);
             }
@@ -385,11 +439,20 @@ impl<R: Refuse> WaiterThread<R> {
     }
 
     /// The oldest parked sessions go, without an answer: one would keep the descriptor.
-    fn shed(&mut self, picked: &mut Vec<Arc<Session>>) {
+    fn shed(&mut self, count: usize, picked: &mut Vec<Arc<Session>>) {
         self.waiter.table.pick(picked, |session| session.state.is_parked());
-        picked.sort_unstable_by_key(|session| session.since_ms.load(Ordering::Relaxed));
-        for session in picked.drain(..).take(SHED_BATCH) {
+        // Who has said something is given up after those who have not.
+        picked.sort_by_key(|session| {
+            let idle = matches!(&*session.kept.lock(), Kept::Nothing | Kept::Idle { .. });
+            (!idle, session.since_ms.load(Ordering::Relaxed))
+        });
+        let mut left = count;
+        for session in picked.drain(..) {
+            if left == 0 {
+                break;
+            }
             if session.state.close_parked() {
+                left -= 1;
                 self.counters.shed.add();
                 drop(session.take_kept());
                 self.waiter.table.remove(session.token);

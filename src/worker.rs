@@ -73,6 +73,7 @@ fn run(shared: &Shared, worker: &mut Worker, session: Arc<Session>) {
         shared.counters.panics.add();
         log::error!("a fault ended a session; please report what stands above this line");
         shared.registry.slot(worker.index).cut(CloseReason::Panic);
+        worker.partner.recover();
         let _cut = shared.registry.slot(worker.index).leave();
         session.socket.abort();
         shared.waiter.close(&session);

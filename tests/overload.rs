@@ -228,3 +228,18 @@ fn pipelining_clients_do_not_starve_others() {
         assert_eq!(greedy.read_response().status, 200);
     }
 }
+
+#[test]
+fn sessions_that_were_refused_in_the_queue_make_room_in_it() {
+    let origin = Origin::bind();
+    let (router, _clients) = stuck(&origin, "queue = 4\n[timeouts]\nqueue = 300ms");
+    let mut late: Vec<Client> = (0..20).map(|_| router.client()).collect();
+    for client in &mut late {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    // Four at a time, and the one in the acceptor's hand; no worker comes free in all that time.
+    for (number, client) in late.iter_mut().enumerate() {
+        assert_eq!(client.read_response().status, 503, "client {number}");
+    }
+    assert_eq!(router.counter("refused_queue"), 20);
+}

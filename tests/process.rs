@@ -34,14 +34,15 @@ fn threads_are_two_a_worker_and_all_are_named() {
         let named = |end: &str| count(&all, |name| name.starts_with('w') && name.ends_with(end));
         (named(".req") == 20 && named(".rsp") == 20).then_some(all)
     });
-    for name in ["w017.req", "w017.rsp", "acceptor", "waiter", "reaper", "monitor", "resolver", "access-log", "signals"]
+    for name in
+        ["w017.req", "w017.rsp", "acceptor", "waiter", "reaper", "monitor", "resolver", "access-log", "log", "signals"]
     {
         assert_eq!(count(&threads, |thread| thread == name), 1, "{name} in {threads:?}");
     }
     // And no more, however many clients come: main and ctrlc's are all that is left.
     let clients: Vec<_> = (0..50).map(|_| router.client()).collect();
     router.wait_counter("sessions", |n| n >= clients.len() as u64);
-    assert_eq!(count(&self::threads(&router), |_| true), 20 * 2 + 9);
+    assert_eq!(count(&self::threads(&router), |_| true), 20 * 2 + 10);
 }
 
 #[test]

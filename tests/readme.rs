@@ -4,7 +4,6 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use layer7router::access_log::{AccessLog, Entry, Scratch};
@@ -15,7 +14,6 @@ use layer7router::config::schema::SectionKind;
 use layer7router::error::CloseReason;
 use layer7router::http::forwarded::Peer;
 use layer7router::http::template::PLACEHOLDERS;
-use layer7router::metrics::Counters;
 use support::{Router, TempDir};
 
 const README: &str = include_str!("../README.md");
@@ -160,7 +158,7 @@ fn collect(folder: &Path, sources: &mut Vec<String>) {
 fn access_line(format: AccessFormat) -> String {
     let dir = TempDir::new();
     let path = dir.file("access.log");
-    let log = AccessLog::new(AccessTarget::Path(path.clone().into()), format, Arc::new(Counters::default()));
+    let log = AccessLog::new(&AccessTarget::Path(path.clone().into()), format).expect("an open file");
     let entry = Entry {
         client: Peer::Unix,
         status: 200,

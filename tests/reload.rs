@@ -241,3 +241,24 @@ fn a_storm_of_signals_is_a_few_reloads() {
     let made = router.counter("generation") - before;
     assert!(made < 100, "{made} reloads");
 }
+
+#[test]
+fn an_address_that_goes_and_returns_at_once_is_served() {
+    let (dir, origin) = (TempDir::new(), Origin::serve(|_| reply(200, &[], "ok")));
+    let free = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").to_string();
+    for second in [free, format!("unix:{}", dir.file("second.sock"))] {
+        let one = one_pool(&origin, "");
+        let both = one.replace(":0\n", &format!(":0\naddress = {second}\n"));
+        let router = Router::start(&both);
+        router.reload(&one);
+        // Its acceptor may not have heard yet that the address is gone.
+        let mark = router.log_mark();
+        router.write_config(&both);
+        router.signal(Signal::HUP);
+        router.wait_log_after(mark, "reload: ");
+        let counters = router.counters();
+        assert_eq!(counters["reloads_failed"], 0, "{second}: {}", router.log());
+        assert_eq!(counters["accepted"], 0, "{second}: the router connected to itself");
+        assert_eq!(Client::connect(&second).get("/").text(), "ok");
+    }
+}

@@ -1,9 +1,9 @@
 //! A reload: new addresses are bound first, then one pointer is swapped, then what is gone is closed. Whatever fails, fails
 //! before the swap.
 
-use super::{Running, Server, StartError, start_demos, wanted};
-use crate::config::model::{BackendAddress, Config};
-use crate::listener::Listener;
+use super::{Running, Server, StartError, join, start_demos, wanted};
+use crate::config::model::{Config, Listen};
+use crate::listener::{Listener, Place};
 use crate::resolver;
 use crate::snapshot::Snapshot;
 use crate::sync::Arc;
@@ -15,20 +15,24 @@ impl Server {
         config.server = before.config.server.clone();
         // The file was checked against its own slice_size, which needs a restart.
         config.limits.header_size = config.limits.header_size.min(config.server.slice_size);
+        let access = self.shared.access.open(&config.log.access);
+        let access = access.map_err(|error| StartError::Resource("the access log", error))?;
         let places = wanted(&config);
         let mut entrances = Vec::new();
         let mut new = Vec::new();
+        let mut staying: Vec<u32> = Vec::new();
         for (place, listen) in &places {
-            let id = match self.listeners.iter().find(|running| running.listener.place == *place) {
-                Some(running) => running.listener.entrance.id,
+            let name = &config.listens[*listen].name;
+            let id = match self.running(place, name, &staying) {
+                Some(id) => id,
                 None => {
                     self.next_entrance += 1;
-                    let listener = Listener::bind(place, &config.listens[*listen], self.next_entrance)
-                        .map_err(|error| StartError::Bind(place.clone(), error))?;
-                    new.push((listener, config.listens[*listen].name.clone()));
+                    let listener = self.bind(place, &config.listens[*listen])?;
+                    new.push((listener, name.clone()));
                     self.next_entrance
                 }
             };
+            staying.push(id);
             entrances.push((id, *listen));
         }
         start_demos(&config, &mut self.demos, &mut self.threads)?;
@@ -37,49 +41,56 @@ impl Server {
             Snapshot::build(config, before.generation + 1, entrances, Some(&before), |n| self.demos.get(&n).copied());
         let next = Arc::new(next);
         self.shared.cells.set_limit(next.config.limits.parked_heads);
-        self.shared.access.configure(&next.config.log.access, next.config.log.format);
-        let (stay, gone): (Vec<Running>, Vec<Running>) = std::mem::take(&mut self.listeners)
-            .into_iter()
-            .partition(|running| places.iter().any(|(place, _)| *place == running.listener.place));
+        self.shared.access.configure(&next.config.log.access, next.config.log.format, access);
+        let (stay, gone): (Vec<Running>, Vec<Running>) =
+            std::mem::take(&mut self.listeners).into_iter().partition(|running| staying.contains(&running.entrance.id));
         for running in &gone {
-            running.listener.entrance.retire(Arc::clone(&before));
+            running.entrance.retire(Arc::clone(&before));
         }
         self.listeners = stay;
         for running in &mut self.listeners {
-            if let Some(listen) = next.listen_of(running.listener.entrance.id).map(|index| &next.config.listens[index])
-            {
+            let listen = next.listen_of(running.entrance.id).map(|index| &next.config.listens[index]);
+            if let (Some(listen), Some(listener)) = (listen, running.listener.upgrade()) {
                 running.name.clone_from(&listen.name);
-                running.listener.adjust(listen);
+                listener.adjust(listen);
             }
         }
+        // Before the swap, so that the first requests of new backends find addresses.
+        self.resolver.watch(next.backends(), resolver::AT_RELOAD);
         self.shared.published.publish(Arc::clone(&next));
         drop(before);
         for (listener, name) in new {
             self.open(listener, name).map_err(|error| StartError::Resource("an acceptor", error))?;
         }
         for running in gone {
-            running.listener.stop();
-            self.retired.push(running.thread);
+            running.stop();
+            self.retired.push((running.place, running.thread));
         }
-        self.retired.retain(|thread| !thread.is_finished());
+        self.retired.retain(|(_, thread)| !thread.is_finished());
         self.shared.waiter.retire();
-        self.resolve();
         Ok(())
     }
 
-    /// Has the names of all backends asked for that need a resolver.
-    pub(super) fn resolve(&self) {
-        let snapshot = self.shared.published.current();
-        let unknown: Vec<_> = snapshot
-            .backends()
-            .filter(|backend| match &backend.address {
-                BackendAddress::Tcp { host, port } => resolver::known(host, *port).is_none(),
-                BackendAddress::Unix(_) | BackendAddress::Demo(_) => false,
-            })
-            .cloned()
-            .collect();
-        if let Some(resolver) = &self.resolver {
-            resolver::watch(resolver, unknown);
+    /// A listener of this place that no other line of the file has taken over; of the same name if there is one.
+    fn running(&self, place: &Place, name: &str, taken: &[u32]) -> Option<u32> {
+        let free = |running: &&Running| running.place == *place && !taken.contains(&running.entrance.id);
+        let named = self.listeners.iter().filter(free).find(|running| running.name == name);
+        named.or_else(|| self.listeners.iter().find(free)).map(|running| running.entrance.id)
+    }
+
+    fn bind(&mut self, place: &Place, listen: &Listen) -> Result<Arc<Listener>, StartError> {
+        // Taken away a moment ago and wanted again: its acceptor is still emptying its queue.
+        for (_, thread) in self.retired.extract_if(.., |(retired, _)| retired == place) {
+            join(thread);
         }
+        Listener::bind(place, listen, self.next_entrance).map_err(|error| {
+            let ours = self.listeners.iter().find(|running| running.place.overlaps(place));
+            match ours {
+                Some(running) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    StartError::Overlap(place.clone(), running.place.clone())
+                }
+                _ => StartError::Bind(place.clone(), error),
+            }
+        })
     }
 }

@@ -12,7 +12,9 @@ pub enum StartError {
     Bill(Vec<String>),
     /// An address cannot be bound.
     Bind(Place, io::Error),
-    /// A thread or a descriptor could not be had.
+    /// An address cannot be bound while this router itself listens on another one of the same port.
+    Overlap(Place, Place),
+    /// A thread, a file or a descriptor could not be had.
     Resource(&'static str, io::Error),
 }
 
@@ -30,6 +32,11 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {place}: {error}; ports below 1024 and protected folders need a privilege")
             }
             Self::Bind(place, error) => write!(f, "cannot listen on {place}: {error}"),
+            Self::Overlap(place, ours) => write!(
+                f,
+                "cannot listen on {place} while this router listens on {ours}: take that away in one reload, and add \
+                 this in the next"
+            ),
             Self::Resource(what, error) => write!(f, "cannot start {what}: {error}"),
         }
     }

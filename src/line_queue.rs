@@ -1,0 +1,270 @@
+//! Lines on their way to a file or a pipe: one bounded buffer, written by a thread of its own that never slows its authors.
+//!
+//! Authors copy whole lines in under a short lock. The writer swaps the buffer for an empty one and writes it in one call.
+//! When the disk is full or nobody reads the pipe, lines are dropped and counted. Both logs are such queues; what a line
+//! says is theirs.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
+
+/// Bytes that may wait for the writer.
+const PENDING_MAX: usize = 1024 * 1024;
+/// The writer gathers lines this long before it writes them.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Where lines go.
+#[derive(Debug)]
+pub enum Output {
+    /// They are not wanted.
+    Nowhere,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, or a pipe with a name.
+    File(File),
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct LineQueue {
+    state: Mutex<State>,
+    /// There is something to write, or another output, or an end.
+    wake: Condvar,
+    /// All that was pending has been written.
+    written: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: Vec<u8>,
+    /// The output of all lines but the first so many bytes of `pending`.
+    next: Option<(usize, Output)>,
+    writing: bool,
+    stopped: bool,
+}
+
+impl Output {
+    /// Opens a path for appending. A pipe that nobody reads is an error, not a wait.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().create(true).append(true).custom_flags(nonblocking).open(path)?;
+        let flags = rustix::fs::fcntl_getfl(&file)?;
+        rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+        Ok(Self::File(file))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Stdout => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+            Self::Stderr => io::stderr().write_all(bytes),
+            Self::File(file) => file.write_all(bytes),
+        }
+    }
+}
+
+impl LineQueue {
+    /// Takes whole lines, or drops and counts them. Never waits for a disk.
+    pub fn append(&self, lines: &[u8]) {
+        let mut state = self.state.lock();
+        let first = state.pending.is_empty();
+        let fits = state.pending.len() + lines.len() <= PENDING_MAX;
+        if fits {
+            state.pending.extend_from_slice(lines);
+        }
+        drop(state);
+        if !fits {
+            self.drop_lines(lines);
+        } else if first {
+            self.wake.notify_one();
+        }
+    }
+
+    fn drop_lines(&self, lines: &[u8]) {
+        let count = lines.iter().filter(|&&byte| byte == b'\n').count();
+        self.dropped.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Lines dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// From the next line on, another output: what is pending belongs to the old one.
+    pub fn aim(&self, output: Output) {
+        let mut state = self.state.lock();
+        let before = state.next.as_ref().map_or(state.pending.len(), |(before, _)| *before);
+        let overtaken = state.next.replace((before, output));
+        drop(state);
+        self.wake.notify_one();
+        // Outside of the lock: it may close a file.
+        drop(overtaken);
+    }
+
+    /// Ends the writer, after what is pending.
+    pub fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until all that was appended is written: whether it was, in time.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut state = self.state.lock();
+        while !state.pending.is_empty() || state.writing || state.next.is_some() {
+            if self.written.wait_until(&mut state, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn write(&self, output: &mut Output, lines: &[u8], failing: &mut bool, complain: &impl Fn(&io::Error)) {
+        if lines.is_empty() {
+            return;
+        }
+        match output.write(lines) {
+            Ok(()) => *failing = false,
+            Err(error) => {
+                self.drop_lines(lines);
+                if !std::mem::replace(failing, true) {
+                    complain(&error);
+                }
+            }
+        }
+    }
+
+    /// The writer's thread. `complain` is told of the first failed write of an episode.
+    pub fn run(&self, complain: impl Fn(&io::Error)) {
+        let mut output = Output::Nowhere;
+        let mut batch = Vec::with_capacity(PENDING_MAX);
+        let mut failing = false;
+        self.state.lock().pending.reserve(PENDING_MAX);
+        loop {
+            let mut state = self.state.lock();
+            state.writing = false;
+            self.written.notify_all();
+            while state.pending.is_empty() && state.next.is_none() && !state.stopped {
+                self.wake.wait(&mut state);
+            }
+            let stopped = state.stopped;
+            std::mem::swap(&mut state.pending, &mut batch);
+            let next = state.next.take();
+            state.writing = true;
+            drop(state);
+            let before = next.as_ref().map_or(batch.len(), |(before, _)| *before);
+            let (old, new) = batch.split_at(before);
+            self.write(&mut output, old, &mut failing, &complain);
+            let switched = next.is_some();
+            if let Some((_, next)) = next {
+                output = next;
+                failing = false;
+                self.write(&mut output, new, &mut failing, &complain);
+            }
+            batch.clear();
+            if stopped && !switched {
+                self.state.lock().writing = false;
+                self.written.notify_all();
+                return;
+            }
+            if !stopped {
+                std::thread::sleep(GATHER);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Arc;
+    use std::io::Read;
+
+    fn pipe() -> (File, Output) {
+        let (theirs, ours) = rustix::pipe::pipe().expect("a pipe");
+        (File::from(theirs), Output::File(File::from(ours)))
+    }
+
+    fn writer(queue: &Arc<LineQueue>) -> std::thread::JoinHandle<()> {
+        let queue = Arc::clone(queue);
+        std::thread::Builder::new().spawn(move || queue.run(|_| {})).expect("a thread")
+    }
+
+    #[test]
+    fn lines_go_to_the_output_of_their_time() {
+        let queue = Arc::new(LineQueue::default());
+        let ((mut first, one), (mut second, two)) = (pipe(), pipe());
+        queue.aim(one);
+        let writer = writer(&queue);
+        assert!(queue.flush(Duration::from_secs(10)));
+        queue.append(b"a\n");
+        queue.aim(two);
+        assert!(queue.flush(Duration::from_secs(10)));
+        queue.append(b"b\n");
+        queue.stop();
+        writer.join().expect("no panic");
+        let mut text = String::new();
+        first.read_to_string(&mut text).expect("closed");
+        assert_eq!(text, "a\n");
+        text.clear();
+        second.read_to_string(&mut text).expect("closed");
+        assert_eq!(text, "b\n");
+    }
+
+    #[test]
+    fn nobody_who_appends_waits_for_a_pipe_that_nobody_reads() {
+        let queue = Arc::new(LineQueue::default());
+        let (theirs, output) = pipe();
+        queue.aim(output);
+        let writer = writer(&queue);
+        let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+        for _ in 0..3 * 1024 {
+            queue.append(&line);
+        }
+        assert!(queue.dropped() >= 900, "{}", queue.dropped());
+        assert!(!queue.flush(Duration::from_millis(1)));
+        drop(theirs);
+        queue.stop();
+        writer.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_full_disk_is_counted_and_complained_of_once() {
+        let queue = Arc::new(LineQueue::default());
+        queue.aim(Output::open(Path::new("/dev/full")).expect("/dev/full"));
+        let complaints = Arc::new(AtomicU64::new(0));
+        let (ours, count) = (Arc::clone(&queue), Arc::clone(&complaints));
+        let writer = std::thread::Builder::new()
+            .spawn(move || {
+                ours.run(|_| {
+                    count.fetch_add(1, Ordering::SeqCst);
+                });
+            })
+            .expect("a thread");
+        for _ in 0..3 {
+            queue.append(b"lost\n");
+            assert!(queue.flush(Duration::from_secs(10)));
+        }
+        queue.stop();
+        writer.join().expect("no panic");
+        assert_eq!((queue.dropped(), complaints.load(Ordering::SeqCst)), (3, 1));
+    }
+
+    #[test]
+    fn a_named_pipe_without_a_reader_is_an_error() {
+        let path = std::env::temp_dir().join(format!("l7r-fifo-{}", std::process::id()));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a fifo");
+        let opened = Output::open(&path);
+        std::fs::remove_file(&path).expect("ours");
+        assert!(opened.is_err());
+    }
+}
