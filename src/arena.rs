@@ -27,7 +27,7 @@ struct Inner {
 pub struct Lease {
     arena: Arc<Arena>,
     number: usize,
-    /// Taken only by `drop`.
+    /// Taken when it is returned.
     slice: Option<&'static mut [u8]>,
 }
 
@@ -105,14 +105,21 @@ impl std::ops::DerefMut for Lease {
     }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
+impl Lease {
+    /// Returns the slice before the lease goes out of scope. What is left is empty.
+    pub fn give_back(&mut self) {
         if let Some(slice) = self.slice.take() {
             // In debug builds a stale byte that leaks out is seen at once.
             #[cfg(debug_assertions)]
             slice.fill(0xdb);
             self.arena.inner.lock().free.push((self.number, slice));
         }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

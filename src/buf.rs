@@ -61,6 +61,12 @@ impl Buf {
         assert!(self.consumed <= self.filled, "only what was read can be used up");
     }
 
+    /// Returns the slice: what is left has no bytes and no room.
+    pub fn give_back(&mut self) {
+        self.clear();
+        self.slice.give_back();
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.consumed = 0;

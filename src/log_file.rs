@@ -30,6 +30,8 @@ const ESCAPE_BYTES_MAX: usize = 8;
 
 const CUT: &str = " [cut]";
 
+/// Address space of the writer's stack.
+const STACK_SIZE: usize = 128 * 1024;
 /// How long the end of the process waits for lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -82,7 +84,10 @@ pub fn start(target: &LogFile, level: LevelFilter) -> io::Result<LogHandle> {
     log::set_max_level(level);
     let ours = Arc::clone(&queue);
     // Whoever could be told of a failed write would have to be told here.
-    std::thread::Builder::new().name("log".into()).spawn(move || ours.run(|_nobody_to_tell| {}))?;
+    std::thread::Builder::new()
+        .name("log".into())
+        .stack_size(STACK_SIZE)
+        .spawn(move || ours.run(|_nobody_to_tell| {}))?;
     Ok(LogHandle { queue, target: target.clone() })
 }
 

@@ -181,7 +181,7 @@ impl Maker<'_> {
             return failure(CloseReason::Refused(TOO_LARGE), &plan.asker.id);
         }
         out.clear();
-        let put = put_head(head, plan, self.snapshot, self.session, self.via, out);
+        let put = put_head(head, plan, pool, self.snapshot, self.session, self.via, out);
         Course::Forward(Forward { pool, idempotent: head.method.is_idempotent(), overflowed: put == Err(Overflow) })
     }
 }
@@ -219,6 +219,7 @@ fn values<'a>(plan: &'a Plan, head: &RequestHead<'_, 'a>) -> Values<'a> {
 fn put_head<S: Sink>(
     head: &RequestHead<'_, '_>,
     plan: &Plan,
+    pool: usize,
     snapshot: &Snapshot,
     session: &Session,
     via: &str,
@@ -239,6 +240,8 @@ fn put_head<S: Sink>(
         values: &values(plan, head),
         forwarded: &Forwarded { peer: session.peer, trusted },
         via,
+        // As nginx names its upstream.
+        host_if_none: &snapshot.config.pools[pool].name,
     };
     rebuild::request(head, &how, out)
 }
@@ -248,6 +251,7 @@ impl Plan {
     pub fn put_head_again<S: Sink<Error = std::io::Error>>(
         &self,
         bytes: &[u8],
+        pool: usize,
         snapshot: &Snapshot,
         session: &Session,
         via: &str,
@@ -259,7 +263,7 @@ impl Plan {
         // The same bytes were parsed for the plan, after the same empty lines.
         let start = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(0);
         match parse_request(&bytes[start..], &mut fields, &limits) {
-            Ok(head) => put_head(&head, self, snapshot, session, via, out),
+            Ok(head) => put_head(&head, self, pool, snapshot, session, via, out),
             Err(refusal) => Err(std::io::Error::other(refusal.why)),
         }
     }

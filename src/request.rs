@@ -174,7 +174,7 @@ impl RequestHalf<'_> {
         ended.store(false, Ordering::SeqCst);
         let timeouts = &self.snapshot.config.timeouts;
         let mut head = std::mem::take(&mut self.worker.request_head);
-        let gathered = if forward.overflowed { self.gather_again(connection, &mut head) } else { Ok(()) };
+        let gathered = if forward.overflowed { self.gather_again(connection, forward.pool, &mut head) } else { Ok(()) };
         self.consume_head();
         let mut pump = Pump {
             from: &self.session.socket,
@@ -229,18 +229,18 @@ impl RequestHalf<'_> {
 
     fn send_head(&mut self, connection: &Connection, forward: &Forward) -> std::io::Result<()> {
         let mut head = std::mem::take(&mut self.worker.request_head);
-        let gathered = if forward.overflowed { self.gather_again(connection, &mut head) } else { Ok(()) };
+        let gathered = if forward.overflowed { self.gather_again(connection, forward.pool, &mut head) } else { Ok(()) };
         let sent = gathered.and_then(|()| to_backend(self.slot, self.snapshot, connection).send(&mut head, []));
         self.worker.request_head = head;
         sent
     }
 
     /// The head outgrew the buffer when it was planned: once more, through the wire.
-    fn gather_again(&mut self, connection: &Connection, head: &mut HeadBuffer) -> std::io::Result<()> {
+    fn gather_again(&mut self, connection: &Connection, pool: usize, head: &mut HeadBuffer) -> std::io::Result<()> {
         head.clear();
         let bytes = &self.buf.unread()[..self.head_len];
         let wire = to_backend(self.slot, self.snapshot, connection);
-        self.plan.put_head_again(bytes, self.snapshot, self.session, &self.shared.via, &mut wire.gather(head))
+        self.plan.put_head_again(bytes, pool, self.snapshot, self.session, &self.shared.via, &mut wire.gather(head))
     }
 
     /// This thread reads the answer itself.

@@ -261,6 +261,8 @@ impl Visit<'_> {
         };
         self.session.keep(kept);
         self.session.set_due(due_ms);
+        // Before it is parked: the next worker that runs it leases two of its own.
+        self.give_back();
         self.session.since_ms.store(now, Ordering::Relaxed);
         if self.slot.leave().is_err() || self.shared.waiter.register(self.session).is_err() {
             return Parked::Ended;
@@ -274,11 +276,18 @@ impl Visit<'_> {
             }
             return Parked::Yes;
         }
-        // News came while it was put away; its bytes are still in the slice.
-        let _restored = self.session.take_kept();
+        // News came while it was put away.
         state.clear_news();
+        let (first, second) = self.shared.arena.lease_pair();
+        (self.request, self.answer) = (Buf::new(first), Some(Buf::new(second)));
+        self.restore(self.session.take_kept());
         self.slot.enter(&self.session.socket, self.session.token.as_u64());
         Parked::No
+    }
+
+    fn give_back(&mut self) {
+        self.request.give_back();
+        self.answer = None;
     }
 
     /// The bytes of an unfinished head, in cells. When there are none left, the oldest such heads give theirs up.
@@ -297,6 +306,7 @@ impl Visit<'_> {
             self.shared.waiter.close(self.session);
             return true;
         }
+        self.give_back();
         self.session.keep(Kept::Pipelined(chain));
         self.session.set_due(u64::MAX);
         self.session.state.park_ended();
@@ -306,6 +316,7 @@ impl Visit<'_> {
 
     fn end(&mut self, after: After) {
         let cut = self.slot.leave().is_err();
+        self.give_back();
         match after {
             After::Reset => {
                 self.session.socket.abort();

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::error::CloseReason;
 use crate::park::OnEvent;
 use crate::permits::Permits;
-use crate::registry::Registry;
+use crate::registry::{Phase, Registry};
 use crate::session::{Kept, Session, Table};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
@@ -307,12 +307,13 @@ impl<R: Refuse> WaiterThread<R> {
             OnEvent::Queue => queue(session, due_ms, ready),
             OnEvent::Running => {
                 // A reset ends the exchange. An end of input does not: a client may finish writing and wait for its
-                // answer. On a Unix socket HUP means that the peer is gone for good, on TCP only ERR does.
-                let gone = flags.contains(epoll::EventFlags::ERR)
-                    || (!session.socket.is_tcp() && flags.contains(epoll::EventFlags::HUP));
-                if gone {
-                    let worker = session.worker.load(Ordering::Acquire);
-                    self.registry.slot(worker).cut_session(session.token.as_u64(), CloseReason::ClientGone);
+                // answer. On a Unix socket HUP means that the peer is gone for good, on TCP only ERR does; what it sent
+                // before it went is still passed on.
+                let slot = self.registry.slot(session.worker.load(Ordering::Acquire));
+                let closed = !session.socket.is_tcp() && flags.contains(epoll::EventFlags::HUP);
+                let nothing_to_come = slot.request.look().0.phase() == Phase::Busy;
+                if flags.contains(epoll::EventFlags::ERR) || (closed && nothing_to_come) {
+                    slot.cut_session(session.token.as_u64(), CloseReason::ClientGone);
                 }
             }
             OnEvent::Nothing => {}

@@ -84,6 +84,76 @@ fn refusals_of_our_own_have_their_line() {
 }
 
 #[test]
+fn refusals_of_sessions_that_do_not_run_have_their_line() {
+    let origin = Origin::bind();
+    let (router, path) = logging(&origin, "[timeouts]\nheader = 300ms\nqueue = 500ms\n[server]\nworkers = 1\n");
+    let mut slow = router.client();
+    slow.send("GET /");
+    assert_eq!(slow.read_response().status, 408);
+    let mut running = router.client();
+    running.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let _conn = origin.accept_request();
+    assert_eq!(router.client().get("/").status, 503);
+    let lines = lines(&path, 2);
+    for (line, status) in lines.iter().zip(["408", "503"]) {
+        assert!(line.starts_with("127.0.0.1 - - [") && line.contains(&format!("\" {status} ")), "{line}");
+        assert_eq!(pairs(line)["end"], "refused", "{line}");
+    }
+}
+
+#[test]
+fn a_reload_changes_where_lines_go_and_how_they_look() {
+    let dir = TempDir::new();
+    let (first, second) = (dir.file("first.log"), dir.file("second.log"));
+    let origin = quick();
+    let ini = |path: &str, format: &str| one_pool(&origin, &format!("[log]\naccess = {path}\nformat = {format}\n"));
+    let router = Router::start_in(dir, &ini(&first, "combined"), &Setup::default());
+    let mut client = router.client();
+    client.get("/1");
+    let line = lines(&first, 1).remove(0);
+    assert!(line.contains("GET /1") && pairs(&line)["gen"] == "1", "{line}");
+    router.reload(&ini(&second, "json"));
+    // The writer may be about to write a batch to the file that was: lines of these milliseconds may be in either.
+    let line = eventually("a line in the second file", DEADLINE, || {
+        client.get("/2");
+        let text = std::fs::read_to_string(&second).unwrap_or_default();
+        text.split_once('\n').map(|(line, _)| line.to_owned())
+    });
+    let object = flat_json(&line);
+    assert_eq!((object["request"].as_str(), object["gen"].as_str()), ("GET /2 HTTP/1.1", "2"));
+    let before = lines(&first, 1).len();
+    client.get("/3");
+    eventually("the next line in the second file", DEADLINE, || {
+        std::fs::read_to_string(&second).ok().filter(|text| text.contains("GET /3")).map(|_| ())
+    });
+    assert_eq!(lines(&first, 1).len(), before);
+}
+
+#[test]
+fn a_reader_that_is_slow_costs_lines_and_not_requests() {
+    let dir = TempDir::new();
+    let path = dir.file("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    // Both ends, or opening waits for the other. Nothing is read before the end.
+    let mut pipe = std::fs::File::options().read(true).write(true).open(&path).expect("the pipe");
+    let origin = quick();
+    let ini = one_pool(&origin, &format!("[log]\naccess = {path}\n"));
+    let router = Router::start_in(dir, &ini, &Setup::default());
+    let mut client = router.client();
+    // Each byte of it is four in the log.
+    let agent = "\"".repeat(20_000);
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n");
+    for _ in 0..100 {
+        assert_eq!(client.ask(&request).status, 200);
+    }
+    let dropped = router.wait_counter("access_dropped", |n| n > 0);
+    assert!((50..100).contains(&dropped), "a bounded number of lines waits: {dropped} of 100 were dropped");
+    let mut line = Vec::new();
+    std::io::BufRead::read_until(&mut std::io::BufReader::new(&mut pipe), b'\n', &mut line).expect("a line");
+    assert!(line.starts_with(b"127.0.0.1 - - [") && line.ends_with(b" gen=1\n"), "lines stay whole");
+}
+
+#[test]
 fn a_route_is_named_and_a_404_has_none() {
     let dir = TempDir::new();
     let path = dir.file("access.log");
@@ -151,11 +221,17 @@ fn the_client_of_a_trusted_proxy_is_the_client() {
     let origin = quick();
     let ini = format!(
         "[listen:http]\naddress = 127.0.0.1:0\ntrusted_proxy = 127.0.0.1/32\npool = app\n[pool:app]\nbackend = {origin}\n\
-         [log]\naccess = {path}\n"
+         [route:ours]\npath = /ours\nrespond = 204\n[log]\naccess = {path}\n"
     );
     let router = Router::start_in(dir, &ini, &Setup::default());
-    router.client().ask("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1, 203.0.113.7\r\n\r\n");
-    assert!(lines(&path, 1)[0].starts_with("203.0.113.7 - - ["));
+    let mut client = router.client();
+    for (path, status) in [("/", 200), ("/ours", 204)] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1, 203.0.113.7\r\n\r\n");
+        assert_eq!(client.ask(head).status, status);
+    }
+    for line in lines(&path, 2) {
+        assert!(line.starts_with("203.0.113.7 - - ["), "{line}");
+    }
 }
 
 #[test]
@@ -227,11 +303,12 @@ fn stdout_is_a_place_for_lines_and_off_is_none() {
     let router = Router::to_with(&origin, "[log]\naccess = stdout");
     router.client().get("/out");
     assert!(router.wait_stdout("GET /out").contains("\" 200 5 "));
-    let router = Router::to(&origin);
+    let mut router = Router::to(&origin);
     let mut client: Client = router.client();
     client.get("/silent");
     assert_eq!(client.get("/silent").status, 200);
     router.assert_at_rest();
+    assert!(router.stop().success());
     assert!(!router.stdout().contains("/silent") && !router.log().contains("/silent"));
 }
 

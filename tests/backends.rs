@@ -98,12 +98,31 @@ fn a_kept_connection_is_closed_when_it_is_over_age_or_the_backend_closes_it() {
     conn.expect_closed_within(ms(3000));
     drop(router);
 
-    let (router, mut client, conn) = with_kept_connection(&origin);
+    let router = Router::to_with(&origin, "[timeouts]\nbackend_idle = 1m");
+    let mut client = router.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    conn.reply(200, "");
+    client.read_response();
+    router.wait_counter("backend_idle", |n| n == 1);
     conn.close();
     router.wait_counter("backend_idle", |n| n == 0);
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
     origin.accept_request().0.reply(200, "fresh");
     assert_eq!(client.read_response().text(), "fresh");
+}
+
+#[test]
+fn a_kept_connection_over_age_is_not_used_though_nobody_has_closed_it_yet() {
+    let origin = named("x");
+    let router = Router::to_with(&origin, "[timeouts]\nbackend_idle = 150ms");
+    let mut client = router.client();
+    // More often than once a second, which is how often kept connections are looked at.
+    for n in 1..=6 {
+        assert_eq!(client.get("/").status, 200);
+        assert_eq!(origin.connections(), n);
+        client.expect_silence_for(ms(250));
+    }
 }
 
 #[test]
@@ -120,7 +139,7 @@ fn a_backend_that_says_close_is_not_asked_again() {
 
 #[test]
 fn a_get_on_a_stale_connection_goes_once_more_on_a_fresh_one() {
-    for request in ["GET /again", "HEAD /again", "OPTIONS /again", "PUT /again", "DELETE /again"] {
+    for request in ["GET /again", "HEAD /again", "OPTIONS /again", "TRACE /again", "PUT /again", "DELETE /again"] {
         let origin = Origin::bind();
         let (router, mut client, mut stale) = with_kept_connection(&origin);
         client.send(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -133,6 +152,31 @@ fn a_get_on_a_stale_connection_goes_once_more_on_a_fresh_one() {
         assert_eq!(client.read_response_to(method).status, 200);
         assert_eq!(router.counter("retries"), 1);
     }
+}
+
+#[test]
+fn once_more_is_on_a_fresh_connection_though_another_is_kept() {
+    let origin = Origin::bind();
+    let (router, mut client, mut older) = with_kept_connection(&origin);
+    let mut other = router.client();
+    client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    older.read_request();
+    other.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut newer, _) = origin.accept_request();
+    older.reply(200, "1");
+    client.read_response();
+    router.wait_counter("backend_idle", |n| n == 1);
+    newer.reply(200, "2");
+    other.read_response();
+    router.wait_counter("backend_idle", |n| n == 2);
+    client.send("GET /again HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(newer.read_request().line(), "GET /again");
+    newer.close();
+    let (mut fresh, again) = origin.accept_request();
+    assert_eq!(again.line(), "GET /again");
+    fresh.reply(200, "fresh");
+    assert_eq!(client.read_response().text(), "fresh");
+    older.expect_silence_for(ms(50));
 }
 
 #[test]
@@ -283,6 +327,23 @@ fn a_pool_of_weight_zero_is_503() {
 }
 
 #[test]
+fn a_backend_of_weight_zero_gets_nothing_though_the_others_refuse() {
+    let (refusing, resting) = (Refusing::bind(), named("resting"));
+    let router = pool(&[refusing.to_string(), format!("{resting} weight=0")], "");
+    assert_eq!(router.client().get("/").status, 502);
+    assert_eq!(resting.connections(), 0);
+}
+
+#[test]
+fn an_attempt_to_connect_gets_a_quarter_of_a_second_though_its_share_is_less() {
+    let (full, good) = (FullBacklog::bind(), named("good"));
+    let router = pool(&[full.to_string(), good.to_string()], "[timeouts]\nconnect = 300ms");
+    let asked = Instant::now();
+    assert_eq!(router.client().get("/").text(), "good");
+    assert!((ms(250)..ms(1500)).contains(&asked.elapsed()), "{:?}", asked.elapsed());
+}
+
+#[test]
 fn a_late_answer_is_504() {
     let origin = Origin::bind();
     let router = Router::to_with(&origin, "[timeouts]\nresponse = 400ms");
@@ -294,6 +355,44 @@ fn a_late_answer_is_504() {
     assert_eq!(client.read_response().status, 504);
     assert!((ms(350)..ms(1500)).contains(&asked.elapsed()), "{:?}", asked.elapsed());
     conn.expect_closed();
+    client.send("GET /again HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.accept_request().0.reply(200, "the session goes on");
+    assert_eq!(client.read_response().text(), "the session goes on");
+    router.assert_at_rest();
+}
+
+#[test]
+fn a_head_of_an_answer_that_drips_is_504_all_the_same() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[timeouts]\nresponse = 500ms");
+    let mut client = router.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    let asked = Instant::now();
+    conn.send("HTTP/1.1 200 OK\r\nX-A: ");
+    // For longer than a deadline that each byte extends would be met in time.
+    while asked.elapsed() < ms(2500) && conn.try_read(ms(60)).is_none() {
+        let _cut_already = conn.try_send("a");
+    }
+    assert!((ms(450)..ms(1500)).contains(&asked.elapsed()), "{:?}", asked.elapsed());
+    assert_eq!(client.read_response().status, 504);
+    router.assert_at_rest();
+}
+
+#[test]
+fn a_backend_that_takes_nothing_of_a_request_is_504() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[timeouts]\nsend = 500ms");
+    let mut client = router.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+    let mut sender = client.sender();
+    std::thread::scope(|scope| {
+        scope.spawn(move || sender.try_send(vec![b'x'; 100_000_000]));
+        let _conn = origin.accept();
+        let response = client.read_response();
+        assert_eq!((response.status, response.says_close()), (504, true));
+        client.read_until_end();
+    });
     router.assert_at_rest();
 }
 

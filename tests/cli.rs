@@ -142,10 +142,12 @@ fn without_any_file_the_smallest_one_is_shown() {
         let lost = plainly(args);
         assert_eq!(lost.code, Some(78));
         for word in
-            ["[listen:http]", "address = :8080", "pool = app", "[pool:app]", "backend = 127.0.0.1:3000", "--from"]
+            ["[listen:http]", "address = :8080", "pool = app", "[pool:app]", "backend = 127.0.0.1:3000", "--from :8080"]
         {
             assert!(lost.stderr.contains(word), "{args:?}: {word} is missing:\n{}", lost.stderr);
         }
+        let places = "neither config.ini nor /etc/layer7router/config.ini";
+        assert!(lost.stderr.contains(places), "{args:?}: where was it looked for?\n{}", lost.stderr);
     }
 }
 

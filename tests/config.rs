@@ -217,6 +217,14 @@ fn names_of_the_table_are_unique_within_a_section() {
 }
 
 #[test]
+fn the_keys_that_repeat_are_those_of_the_issue() {
+    let listed: HashSet<&str> = KEYS.iter().filter(|key| key.list).map(|key| key.name).collect();
+    let issue = "address backend host path method header listen set_header remove_header set_response_header \
+                 remove_response_header trusted_proxy";
+    assert_eq!(listed, issue.split_whitespace().collect());
+}
+
+#[test]
 fn defaults_are_those_of_the_issue() {
     let config = good(FOUR_LINES).config;
     let (server, timeouts, limits) = (&config.server, &config.timeouts, &config.limits);

@@ -222,6 +222,8 @@ fn an_absolute_target_is_forwarded_as_a_path_and_its_authority_is_the_host() {
 fn a_request_of_http_1_0_leaves_as_1_1_with_a_host() {
     let request = forwarded("GET /old HTTP/1.0\r\n\r\n");
     assert_eq!(request.line(), "GET /old");
+    // The pool's name, as nginx names its upstream.
+    assert_eq!(request.fields.get("Host"), Some("app"));
 }
 
 #[test]

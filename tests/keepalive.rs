@@ -57,6 +57,31 @@ fn forty_kilobytes_of_pipelined_requests_are_all_answered() {
 }
 
 #[test]
+fn what_a_full_slice_has_left_in_the_kernel_is_read_though_no_event_tells_of_it() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[server]\nworkers = 1");
+    let mut client = router.client();
+    client.send("GET /0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    conn.reply(200, "");
+    client.read_response();
+    router.wait_counter("parked", |n| n == 1);
+    let mut other = router.client();
+    other.send("GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
+    conn.read_request();
+    // More than a slice of 32k, all of it there and told of before the only worker has time for it.
+    let fill = "x".repeat(12_000);
+    client.send((1..=3).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\nX-A: {fill}\r\n\r\n")).collect::<String>());
+    router.wait_counter("queued", |n| n == 1);
+    conn.reply(200, "");
+    for n in 1..=3 {
+        assert_eq!(conn.read_request().line(), format!("GET /{n}"));
+        conn.reply(200, "");
+        assert_eq!(client.read_response().status, 200);
+    }
+}
+
+#[test]
 fn requests_cut_at_any_place_by_a_slice_are_still_whole() {
     let origin = echo();
     let router =
@@ -181,14 +206,26 @@ fn a_head_that_is_late_is_408_and_dripping_does_not_extend_it() {
     let router = Router::to_with(&origin, "[timeouts]\nheader = 600ms");
     let mut client = router.client();
     let begun = Instant::now();
-    for byte in "GET /".bytes() {
-        client.send([byte]);
-        client.expect_silence_for(ms(60));
-    }
-    assert_eq!(client.read_response().status, 408);
-    client.expect_closed();
-    let took = begun.elapsed();
+    let (answered, hears) = std::sync::mpsc::channel::<()>();
+    let mut sender = client.sender();
+    let took = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            sender.send("GET /");
+            // For longer than a deadline that each byte extends would be met in time.
+            for _ in 0..50 {
+                if hears.recv_timeout(ms(60)) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    break;
+                }
+                let _refused_already = sender.try_send("x");
+            }
+        });
+        assert_eq!(client.read_response().status, 408);
+        drop(answered);
+        begun.elapsed()
+    });
     assert!((ms(550)..ms(1600)).contains(&took), "{took:?}");
+    client.read_until_end();
+    assert_eq!(router.counter("header_timeouts"), 1);
     router.assert_at_rest();
 }
 
@@ -218,6 +255,27 @@ fn an_idle_session_is_closed_without_a_word() {
     assert!(since.elapsed() >= ms(350), "closed after {:?}", since.elapsed());
     silent.expect_closed_within(ms(2000));
     router.wait_counter("sessions", |n| n == 0);
+    assert_eq!(router.counter("idle_timeouts"), 2);
+}
+
+#[test]
+fn a_client_that_says_nothing_has_the_time_of_a_head() {
+    let origin = echo();
+    let router = Router::to_with(&origin, "[timeouts]\nidle = 1m\nheader = 300ms");
+    let mut silent = router.client();
+    let since = Instant::now();
+    silent.expect_closed_within(ms(2000));
+    assert!(since.elapsed() >= ms(250), "closed after {:?}", since.elapsed());
+}
+
+#[test]
+fn a_head_may_be_as_large_as_a_slice_is() {
+    let origin = echo();
+    let more = "[server]\nworkers = 2\nslice_size = 64k\n[limits]\nheader_size = 64k\n";
+    let router = Router::to_with(&origin, more);
+    let fill = "x".repeat(60_000);
+    assert_eq!(router.client().ask(format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {fill}\r\n\r\n")).status, 200);
+    assert_eq!(origin.last().fields.get("X-A"), Some(fill.as_str()));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use support::{Client, Origin, Router, ServingOrigin, Setup, ms, pattern, reply};
 
 fn quick() -> ServingOrigin {
@@ -41,7 +43,57 @@ fn a_session_queued_too_long_gets_its_503_though_no_worker_comes_free() {
     }
     let took = begun.elapsed();
     assert!((ms(650)..ms(1300)).contains(&took), "{took:?}");
-    assert!(router.counter("refused_queue") >= 5);
+    assert_eq!(router.counter("refused_queue"), 5);
+    router.wait_log("503 all workers are busy");
+}
+
+#[test]
+fn no_more_sessions_wait_for_a_worker_than_queue_says() {
+    let origin = Origin::bind();
+    let (router, _clients) = stuck(&origin, "queue = 2");
+    let mut waiting: Vec<Client> = (0..10).map(|_| router.client()).collect();
+    // Two run, two wait, and the acceptor holds the next: the others are the kernel's.
+    router.wait_counter("accepted", |n| n >= 5);
+    waiting[9].expect_silence_for(ms(200));
+    assert_eq!((router.counter("accepted"), router.counter("queued")), (5, 2));
+}
+
+#[test]
+fn who_waits_for_a_slow_backend_does_not_keep_others_from_the_workers_that_are_left() {
+    let (slow, quick) = (Origin::bind(), quick());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let router = Router::start(&format!(
+        "[server]\nworkers = {}\n[listen:http]\naddress = 127.0.0.1:0\npool = quick\n[route:slow]\npath = /slow\npool = slow\n\
+         [pool:slow]\nbackend = {slow}\n[pool:quick]\nbackend = {quick}\n",
+        16 * cores
+    ));
+    assert_eq!(router.counter("permits"), 8 * cores as u64, "about eight a core");
+    let mut stuck: Vec<Client> = (0..12 * cores).map(|_| router.client()).collect();
+    for client in &mut stuck {
+        client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    router.wait_counter("running", |n| n == 12 * cores as u64);
+    let begun = Instant::now();
+    assert_eq!(router.client().get("/").status, 200);
+    assert!(begun.elapsed() < ms(1000), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn without_a_descriptor_for_a_backend_it_is_503() {
+    let origin = quick();
+    let router = Router::to(&origin);
+    let mut client = router.client();
+    router.wait_counter("sessions", |n| n == 1);
+    let limit_open_files = |limit: u64| {
+        let new = Rlimit { current: Some(limit), maximum: Some(limit) };
+        prlimit(Pid::from_raw(router.pid().cast_signed()), Resource::Nofile, new).expect("it is ours")
+    };
+    let open = std::fs::read_dir(format!("/proc/{}/fd", router.pid())).expect("a running process");
+    let open: Vec<u64> = open.filter_map(|fd| fd.ok()?.file_name().to_str()?.parse().ok()).collect();
+    limit_open_files((0..).find(|fd| !open.contains(fd)).expect("a free one"));
+    let response = client.get("/");
+    assert_eq!((response.status, response.fields.get("Retry-After")), (503, Some("1")));
+    assert!(response.text().contains("descriptor"), "{}", response.text());
 }
 
 #[test]
@@ -180,6 +232,7 @@ fn the_oldest_half_head_makes_room_when_their_stock_is_empty() {
     assert_eq!(router.client().get("/").status, 200);
     newest.send("\r\n\r\n");
     assert_eq!(newest.read_response().status, 200);
+    assert!(router.counter("cells_exhausted") >= 1);
 }
 
 #[test]
@@ -192,6 +245,8 @@ fn a_client_address_has_no_more_sessions_than_allowed() {
     let _ = three.try_send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let (answer, _) = three.read_until_end();
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 503 "), "{}", support::shown(&answer));
+    assert_eq!(router.counter("refused_per_ip"), 1);
+    router.wait_log("127.0.0.1 has 2 sessions already");
     let mut other = Client::connect_from([127, 0, 0, 2].into(), &router.address());
     assert_eq!(other.get("/").status, 200);
     one.close();
@@ -211,6 +266,33 @@ fn a_client_that_reads_nothing_is_let_go() {
     assert!(sent.is_err(), "100 MB were taken for a client that reads nothing");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     router.assert_at_rest();
+}
+
+#[test]
+fn whoever_waits_has_its_turn_before_the_rest_of_what_another_has_pipelined() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let origin = Origin::serve(move |request| {
+        if request.target == "/first" {
+            let _released = held.lock().expect("not poisoned").recv();
+        }
+        reply(200, &[], "ok")
+    });
+    let router = Router::to_with(&origin, "[server]\nworkers = 1");
+    let mut greedy = router.client();
+    let rest = "GET /greedy HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
+    greedy.send(format!("GET /first HTTP/1.1\r\nHost: a\r\n\r\n{rest}"));
+    router.wait_counter("running", |n| n == 1);
+    let mut modest = router.client();
+    modest.send("GET /modest HTTP/1.1\r\nHost: a\r\n\r\n");
+    router.wait_counter("queued", |n| n == 1);
+    release.send(()).expect("the origin waits");
+    assert_eq!(modest.read_response().status, 200);
+    for _ in 0..101 {
+        assert_eq!(greedy.read_response().status, 200);
+    }
+    let turn = origin.requests().iter().position(|request| request.target == "/modest").expect("it was asked");
+    assert!(turn <= 40, "after {turn} of the other's");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Instant;
 
-use support::{Client, Origin, OriginConn, Request, Router, ms, pattern, reply};
+use support::{Client, Origin, OriginConn, Request, Router, TempDir, ms, pattern, reply};
 use tungstenite::Message;
 
 /// A client that has sent `head`, and the origin's end with the head that arrived there.
@@ -152,9 +152,25 @@ fn a_final_answer_in_place_of_continue_ends_the_session() {
     let (mut client, mut conn, _) = begun(&router, &origin, head);
     conn.reply(401, "who are you");
     let response = client.read_response();
-    assert_eq!(response.text(), "who are you");
+    assert!(response.text() == "who are you" && response.says_close());
     client.expect_closed_within(ms(3000));
     conn.expect_closed_within(ms(3000));
+}
+
+#[test]
+fn a_session_rests_and_goes_on_after_an_upload() {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    let (mut client, mut conn, _) = begun(&router, &origin, POST_1000);
+    client.send([b'x'; 1000]);
+    conn.read_exact(1000);
+    conn.reply(200, "taken");
+    assert_eq!(client.read_response().text(), "taken");
+    router.wait_counter("parked", |n| n == 1);
+    client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(conn.read_request().line(), "GET /next");
+    conn.reply(200, "next");
+    assert_eq!(client.read_response().text(), "next");
 }
 
 #[test]
@@ -313,4 +329,16 @@ fn a_client_that_resets_ends_its_exchange_at_once() {
         conn.expect_closed_within(ms(2000));
         router.assert_at_rest();
     }
+}
+
+#[test]
+fn a_client_of_a_unix_socket_that_goes_ends_its_exchange_at_once() {
+    let (dir, origin) = (TempDir::new(), Origin::bind());
+    let socket = dir.file("l.sock");
+    let router =
+        Router::start(&support::router::one_pool(&origin, "").replace("127.0.0.1:0", &format!("unix:{socket}")));
+    let (client, mut conn, _) = begun(&router, &origin, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.close();
+    conn.expect_closed_within(ms(2000));
+    router.assert_at_rest();
 }

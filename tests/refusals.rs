@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Instant;
+
 use support::{Ending, Origin, Response, Router, ms, shown};
 
 /// What a router whose `[limits]` are `limits` answers to `request`; it must then close.
@@ -54,6 +56,7 @@ fn heads_that_are_too_large_are_named_by_what_was_too_large() {
     let limits = "[limits]\nheader_size = 4k\nuri_size = 2k";
     let large = "x".repeat(5000);
     assert_eq!(refused(limits, format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {large}\r\n\r\n")).status, 431);
+    assert_eq!(refused(limits, format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {large}")).status, 431, "without its end");
 }
 
 #[test]
@@ -143,8 +146,43 @@ fn what_the_router_will_not_do_has_its_own_status() {
         (405, "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"),
     ];
     for (status, request) in cases {
-        assert_eq!(refused("", request).status, status, "{request:?}");
+        let response = refused("", request);
+        assert_eq!(response.status, status, "{request:?}");
+        assert_eq!(response.fields.has("Allow"), status == 405, "{request:?}");
     }
+}
+
+#[test]
+fn the_log_says_why_under_the_id_that_the_answer_has() {
+    let origin = Origin::bind();
+    let router = Router::to_with(
+        &origin,
+        "[route:get]\npath = /get\nmethod = GET\npool = app\n[listen:none]\naddress = 127.0.0.1:0",
+    );
+    let none = router.address_of("none");
+    for (address, request, why) in [
+        (router.address(), "GET / HTTP/1.1\r\n\r\n", "Host"),
+        (router.address(), "GET /a/../b HTTP/1.1\r\nHost: a\r\n\r\n", "dot segment"),
+        (none.clone(), "GET /none HTTP/1.1\r\nHost: a\r\n\r\n", "no route"),
+        (none, "PUT /get HTTP/1.1\r\nHost: a\r\n\r\n", "method"),
+    ] {
+        let response = support::Client::connect(&address).ask(request);
+        let id = response.fields.get("X-Request-Id").expect("an id");
+        let line = router.wait_log(id);
+        assert!(line.contains(&format!(" {} ", response.status)) && line.contains(why), "{line}");
+    }
+}
+
+#[test]
+fn a_refused_client_that_stays_is_let_go_in_a_second() {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    let mut client = router.client();
+    assert_eq!(client.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
+    assert_eq!(client.expect_closed(), Ending::Fin);
+    let since = Instant::now();
+    router.wait_counter("sessions", |n| n == 0);
+    assert!((ms(800)..ms(4000)).contains(&since.elapsed()), "{:?}", since.elapsed());
 }
 
 #[test]

@@ -172,6 +172,20 @@ fn an_exchange_on_a_removed_address_is_finished() {
 }
 
 #[test]
+fn a_parked_session_of_a_removed_address_gets_one_last_request() {
+    let dir = TempDir::new();
+    let socket = dir.file("second.sock");
+    let router = Router::start(&says("one").replace(":0\n", &format!(":0\naddress = unix:{socket}\n")));
+    let mut client = Client::connect(&format!("unix:{socket}"));
+    assert!(!client.get("/").says_close());
+    router.wait_counter("parked", |n| n == 1);
+    router.reload(&says("two"));
+    let last = client.get("/");
+    assert_eq!((last.status, last.says_close()), (200, true));
+    client.expect_closed();
+}
+
+#[test]
 fn an_address_that_cannot_be_bound_refuses_the_whole_file() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
     let taken = (taken.local_addr().expect("address").to_string(), taken);
@@ -204,6 +218,60 @@ fn what_needs_a_restart_is_named_and_the_rest_applied() {
     }
     assert_eq!(router.client().get("/").text().trim_end(), "new");
     assert_eq!(router.counter("slices_total"), 16);
+    // And so each time, until it is restarted.
+    for (key, running) in [("workers", "8"), ("file", "stderr")] {
+        let mark = router.log_mark();
+        router.reload(&format!("{}[server]\nworkers = 9\n[log]\nfile = other.log\n", says("newer")));
+        let line = router.wait_log_after(mark, &format!("{key} is "));
+        assert!(line.contains(running) && line.contains("restart"), "{line}");
+    }
+}
+
+#[test]
+fn what_needs_a_restart_is_as_it_was_at_the_start() {
+    let origin = Origin::bind();
+    let server = |drain: &str| one_pool(&origin, &format!("[server]\nworkers = 2\ndrain_timeout = {drain}\n"));
+    let mut router = Router::start(&server("20s"));
+    router.reload(&server("0ms"));
+    let mut client = router.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    router.signal(Signal::TERM);
+    client.expect_silence_for(ms(300));
+    conn.reply(200, "finished");
+    assert_eq!(client.read_response().text(), "finished");
+    assert!(router.wait_exit(ms(5000)).success());
+}
+
+#[test]
+fn limits_of_what_is_kept_are_of_the_new_file() {
+    let origin = Origin::bind();
+    let pool =
+        |keepalive: u32| one_pool(&origin, "").replace("[pool:app]", &format!("[pool:app]\nkeepalive = {keepalive}"));
+    let router = Router::start(&pool(8));
+    let mut clients: Vec<Client> = (0..3).map(|_| router.client()).collect();
+    let mut conns = Vec::new();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        conns.push(origin.accept_request().0);
+    }
+    for (client, conn) in clients.iter_mut().zip(&mut conns) {
+        conn.reply(200, "");
+        client.read_response();
+    }
+    router.wait_counter("backend_idle", |n| n == 3);
+    router.reload(&pool(1));
+    assert_eq!(router.counter("backend_idle"), 1);
+    let gone = conns.iter_mut().filter_map(|conn| conn.try_read(ms(100))).count();
+    assert_eq!(gone, 2, "the others are closed");
+
+    router.reload(&one_pool(&origin, "[limits]\nparked_heads = 1k\n"));
+    let (mut first, mut second) = (router.client(), router.client());
+    first.send("GET / HTTP/1.1\r\nHo");
+    router.wait_counter("cells_used", |n| n == 1);
+    second.send("GET / HTTP/1.1\r\nHo");
+    assert_eq!(first.read_response().status, 408, "there is room for one");
+    assert_eq!(router.counter("cells_exhausted"), 1);
 }
 
 #[test]
@@ -222,6 +290,24 @@ fn one_line_tells_the_generation_and_what_is_different() {
     let line = router.wait_log_after(mark, "incoming");
     assert!(line.contains(&format!("generation {generation}")), "{line}");
     assert!(line.contains("edited") && line.contains("outgoing") && !line.contains("same"), "{line}");
+}
+
+#[test]
+fn signals_that_come_while_a_file_is_read_are_one_reload() {
+    // A file that takes far longer than a request.
+    let many: String = (0..3000).map(|n| format!("[route:r{n}]\npath = /r{n}\nrespond = 200 \"{n}\"\n")).collect();
+    let ini = |text: &str| format!("{}{many}", says(text));
+    let router = Router::start(&ini("first"));
+    let mut client = router.client();
+    let before = router.counter("generation");
+    for _ in 0..50 {
+        router.signal(Signal::HUP);
+        assert_eq!(client.get("/").status, 200);
+    }
+    router.reload(&ini("last"));
+    eventually("the last file", ms(10_000), || (client.get("/").text().trim_end() == "last").then_some(()));
+    let made = router.counter("generation") - before;
+    assert!((2..=25).contains(&made), "{made} reloads");
 }
 
 #[test]

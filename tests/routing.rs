@@ -206,6 +206,14 @@ fn a_response_of_the_file_has_its_status_text_and_fields() {
 }
 
 #[test]
+fn a_field_that_a_route_sets_stands_once_in_an_answer_of_the_file() {
+    let router =
+        Router::start(&ANSWERS.replace("[route:gone]", "set_response_header = location: /elsewhere\n\n[route:gone]"));
+    let response = router.client().get("/old");
+    assert_eq!((response.status, response.fields.all("Location")), (308, vec!["/elsewhere"]));
+}
+
+#[test]
 fn a_body_sent_to_an_answer_of_the_file_is_never_taken_for_a_request() {
     let router = Router::start(ANSWERS);
     let mut client = router.client();

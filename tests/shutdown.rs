@@ -103,7 +103,7 @@ fn nobody_new_is_left_waiting_during_a_drain() {
 #[test]
 fn a_parked_session_gets_one_last_request() {
     let origin = Origin::serve(|_| reply(200, &[], "ok"));
-    let router = Router::to(&origin);
+    let router = Router::to_with(&origin, "[route:ours]\npath = /ours\nrespond = 200 \"ours\"");
     let mut clients: Vec<Client> = (0..20).map(|_| router.client()).collect();
     for client in &mut clients {
         client.get("/");
@@ -113,8 +113,8 @@ fn a_parked_session_gets_one_last_request() {
     let mut first = clients.remove(0);
     while !first.get("/until").says_close() {}
     first.expect_closed();
-    for client in &mut clients {
-        let response = client.get("/last");
+    for (client, path) in clients.iter_mut().zip(["/last", "/ours"].into_iter().cycle()) {
+        let response = client.get(path);
         assert!(response.status == 200 && response.says_close());
         client.expect_closed();
     }
@@ -165,6 +165,30 @@ fn clients_that_keep_coming_do_not_keep_a_draining_router_open() {
         std::thread::sleep(ms(5));
     }
     exits_with_0(router, ms(0));
+}
+
+#[test]
+fn whoever_is_still_in_the_backlog_is_answered() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[server]\nworkers = 1\nqueue = 1");
+    let mut clients: Vec<Client> = (0..20).map(|_| router.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let (mut conn, _) = origin.accept_request();
+    // One runs, one waits, the acceptor holds one: seventeen are in the backlog.
+    router.wait_counter("accepted", |n| n == 3);
+    router.signal(Signal::TERM);
+    router.wait_log("draining");
+    for n in 1..20 {
+        conn.reply(200, "ok");
+        assert_eq!(conn.read_request().line(), "GET /", "the request after {n}");
+    }
+    conn.reply(200, "ok");
+    for client in &mut clients {
+        assert_eq!(client.read_response().status, 200);
+    }
+    exits_with_0(router, ms(5000));
 }
 
 #[test]
@@ -247,9 +271,12 @@ fn a_full_queue_does_not_delay_the_stop() {
 #[test]
 fn the_pid_file_names_the_process() {
     let origin = Origin::bind();
-    let router = Router::to_with(&origin, "[server]\nworkers = 2\npid_file = router.pid");
-    let written = std::fs::read_to_string(router.dir().file("router.pid")).expect("pid file");
+    let mut router = Router::to_with(&origin, "[server]\nworkers = 2\npid_file = router.pid");
+    let path = router.dir().file("router.pid");
+    let written = std::fs::read_to_string(&path).expect("pid file");
     assert_eq!(written.trim(), router.pid().to_string());
+    assert!(router.stop().success());
+    assert!(!std::path::Path::new(&path).exists(), "it was left behind");
 }
 
 #[test]

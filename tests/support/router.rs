@@ -63,6 +63,8 @@ pub struct Setup<'a> {
     pub more_args: &'a [&'a str],
     /// RLIMIT_NOFILE, soft and hard.
     pub open_files: Option<u32>,
+    /// RLIMIT_NOFILE, soft alone.
+    pub soft_open_files: Option<u32>,
     /// Environment variables.
     pub env: &'a [(&'a str, &'a str)],
 }
@@ -104,7 +106,7 @@ impl Router {
     pub fn spawn(dir: TempDir, ini: &str, setup: &Setup) -> Self {
         let file = dir.write("config.ini", with_server(ini));
         let standard = ["run", "-c", &file];
-        let mut command = limited(setup.open_files);
+        let mut command = limited(setup);
         command.args(setup.args.unwrap_or(&standard)).args(setup.more_args).envs(setup.env.iter().copied());
         let mut child = command
             .current_dir(dir.path())
@@ -337,16 +339,16 @@ fn with_server(ini: &str) -> String {
 }
 
 /// The binary, under a limit of open files if one is given.
-fn limited(open_files: Option<u32>) -> Command {
-    match open_files {
-        None => Command::new(BINARY),
-        Some(limit) => {
-            // prlimit replaces itself by the program, so the child's pid stays the router's.
-            let mut command = Command::new("prlimit");
-            command.arg(format!("--nofile={limit}:{limit}")).arg(BINARY);
-            command
-        }
-    }
+fn limited(setup: &Setup) -> Command {
+    let limit = match (setup.open_files, setup.soft_open_files) {
+        (Some(both), _) => format!("--nofile={both}:{both}"),
+        (None, Some(soft)) => format!("--nofile={soft}:"),
+        (None, None) => return Command::new(BINARY),
+    };
+    // prlimit replaces itself by the program, so the child's pid stays the router's.
+    let mut command = Command::new("prlimit");
+    command.arg(limit).arg(BINARY);
+    command
 }
 
 /// What a command said and how it ended.
@@ -361,7 +363,7 @@ pub struct Finished {
 /// Runs the binary to its end, which must come.
 #[track_caller]
 pub fn run(dir: &TempDir, args: &[&str], setup: &Setup) -> Finished {
-    let mut command = limited(setup.open_files);
+    let mut command = limited(setup);
     let mut child = command
         .args(args)
         .envs(setup.env.iter().copied())

@@ -26,6 +26,8 @@ pub struct RequestRebuild<'a> {
     pub forwarded: &'a Forwarded,
     /// Our name in Via: a token.
     pub via: &'a str,
+    /// The Host of a request that came without one.
+    pub host_if_none: &'a str,
 }
 
 impl RequestRebuild<'_> {
@@ -47,7 +49,9 @@ pub fn request<S: Sink>(head: &RequestHead<'_, '_>, how: &RequestRebuild<'_>, ou
     out.put(how.query)?;
     out.put(b" HTTP/1.1\r\n")?;
     if !how.sets("host") {
-        put_field(b"Host", head.host, out)?;
+        // RFC 9112 section 3.2 asks for one; HTTP/1.0 clients need not name any.
+        let host = if head.host.is_empty() { how.host_if_none.as_bytes() } else { head.host };
+        put_field(b"Host", host, out)?;
     }
     let named = Named::of(head.fields);
     let touched = !how.set.is_empty() || !how.remove.is_empty();

@@ -97,6 +97,7 @@ fn rebuilt(head: &RequestHead<'_, '_>) -> Vec<u8> {
         values: &values,
         forwarded: &forwarded,
         via: "v",
+        host_if_none: "",
     };
     let mut out = Vec::new();
     request(head, &how, &mut out).unwrap();

@@ -52,6 +52,7 @@ impl How {
                 values: &values,
                 forwarded: &Forwarded { peer: PEER, trusted: self.trusted },
                 via: "layer7router-1",
+                host_if_none: "pool",
             };
             let mut out = Vec::new();
             request(head, &how, &mut out).unwrap();
@@ -251,10 +252,11 @@ fn a_request_without_host_goes_on_with_an_empty_one() {
         values: &values,
         forwarded: &forwarded,
         via: "v",
+        host_if_none: "pool",
     };
     let mut out = Vec::new();
     request(&head, &how, &mut out).unwrap();
-    assert!(out.starts_with(b"GET / HTTP/1.1\r\nHost: \r\nX-Forwarded-For: "));
+    assert!(out.starts_with(b"GET / HTTP/1.1\r\nHost: pool\r\nX-Forwarded-For: "));
 }
 
 #[test]
@@ -381,6 +383,7 @@ fn obs_text_goes_on_unchanged() {
         values: &values,
         forwarded: &forwarded,
         via: "v",
+        host_if_none: "pool",
     };
     let mut out = Vec::new();
     request(&head, &how, &mut out).unwrap();
