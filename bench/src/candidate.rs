@@ -15,9 +15,8 @@ use crate::room::Room;
 /// From its start to `ready`.
 const START_TIME: Duration = Duration::from_secs(10);
 const NGINX_WORKERS: u32 = 2;
-/// Of each worker, to the origin; the router keeps as many by default. README says what this means for nginx with
-/// more connections.
-const NGINX_KEEPALIVE: u32 = 256;
+/// Of each worker, to the origin: as many as it will want at the levels that are measured.
+const NGINX_KEEPALIVE: u32 = 1024;
 /// Its name in the table, and what ratios are against.
 pub const NGINX: &str = "nginx";
 pub const ROUTER: &str = "router";
