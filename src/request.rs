@@ -22,7 +22,7 @@ use crate::registry::{Phase, Slot, Waiting};
 use crate::response::{Outcome, ResponseEnd, ResponseHalf};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, fence};
 use crate::tunnel;
 use crate::waiter::SHED_BATCH;
 
@@ -246,6 +246,13 @@ impl RequestHalf<'_> {
     /// This thread reads the answer itself.
     fn turn_around(&mut self, connection: &Connection) -> Outcome {
         self.slot.request.wait(Waiting::BUSY);
+        if !self.session.socket.is_tcp() {
+            // A Unix client that closed while the request was sent was left alone: asked for again, now that it matters.
+            fence(Ordering::SeqCst);
+            if self.session.state.is_hung_up() {
+                self.shared.waiter.watch_all(self.session);
+            }
+        }
         let half = ResponseHalf {
             client: &self.session.socket,
             backend: &connection.socket,

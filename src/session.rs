@@ -19,6 +19,8 @@ pub struct Entrance {
     pub id: u32,
     /// It no longer stands in the configuration: sessions end after their exchange.
     pub retired: AtomicBool,
+    /// When the time for last requests is over, once it is retired.
+    pub last_ms: AtomicU64,
     /// Sessions that came in here and are still open.
     pub sessions: AtomicUsize,
     /// The last configuration that knew it, once it is retired: its sessions finish on that.
@@ -28,12 +30,19 @@ pub struct Entrance {
 impl Entrance {
     /// A bound address.
     pub fn new(id: u32) -> Arc<Self> {
-        Arc::new(Self { id, retired: AtomicBool::new(false), sessions: AtomicUsize::new(0), last: Mutex::new(None) })
+        Arc::new(Self {
+            id,
+            retired: AtomicBool::new(false),
+            last_ms: AtomicU64::new(u64::MAX),
+            sessions: AtomicUsize::new(0),
+            last: Mutex::new(None),
+        })
     }
 
-    /// It was taken out of the configuration; `last` is the one before.
-    pub fn retire(&self, last: Arc<Snapshot>) {
+    /// It was taken out of the configuration; `last` is the one before, and its sessions wait for requests until `last_ms`.
+    pub fn retire(&self, last: Arc<Snapshot>, last_ms: u64) {
         *self.last.lock() = Some(last);
+        self.last_ms.store(last_ms, Ordering::SeqCst);
         self.retired.store(true, Ordering::SeqCst);
     }
 

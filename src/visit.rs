@@ -270,9 +270,9 @@ impl Visit<'_> {
         if state.park() {
             // Looked at after parking: a drain that begins before it finds the session parked, one that begins after it is
             // seen here.
-            if self.shared.waiter.is_draining() || self.session.entrance.retired.load(Ordering::SeqCst) {
-                let last = clock::due_ms(crate::waiter::LAST_REQUEST);
-                self.session.due_ms.fetch_min(last, Ordering::AcqRel);
+            let last_ms = self.shared.waiter.last_ms(self.session);
+            if last_ms < due_ms {
+                self.session.due_ms.fetch_min(last_ms, Ordering::AcqRel);
             }
             return Parked::Yes;
         }

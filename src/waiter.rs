@@ -22,7 +22,7 @@ use crate::park::OnEvent;
 use crate::permits::Permits;
 use crate::registry::{Phase, Registry};
 use crate::session::{Kept, Session, Table};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// Events of one look.
 const BATCH: usize = 256;
@@ -71,6 +71,8 @@ pub struct Waiter {
     pub table: Table,
     /// No session gets another exchange.
     draining: AtomicBool,
+    /// When the time for last requests is over, once it drains.
+    last_ms: AtomicU64,
     /// An order to shed is on its way.
     shedding: AtomicBool,
 }
@@ -125,6 +127,7 @@ impl Waiter {
             orders: Mutex::new(Vec::new()),
             table: Table::default(),
             draining: AtomicBool::new(false),
+            last_ms: AtomicU64::new(u64::MAX),
             shedding: AtomicBool::new(false),
         }))
     }
@@ -205,8 +208,14 @@ impl Waiter {
 
     /// No session gets another exchange after the one it is in.
     pub fn drain(&self) {
+        self.last_ms.store(clock::due_ms(LAST_REQUEST), Ordering::SeqCst);
         self.draining.store(true, Ordering::SeqCst);
         self.order(Order::Drain);
+    }
+
+    /// When a session that waits for a request is closed at the latest: after a drain began, or its entrance was retired.
+    pub fn last_ms(&self, session: &Session) -> u64 {
+        self.last_ms.load(Ordering::SeqCst).min(session.entrance.last_ms.load(Ordering::SeqCst))
     }
 
     /// Whether it drains.
@@ -364,16 +373,23 @@ impl<R: Refuse> WaiterThread<R> {
                     self.waiter
                         .table
                         .pick(picked, |s| s.state.is_parked() && s.entrance.retired.load(Ordering::Relaxed));
-                    finish_soon(picked);
+                    self.finish_soon(picked);
                 }
                 Order::Drain => {
                     self.waiter.table.pick(picked, |session| session.state.is_parked());
-                    finish_soon(picked);
+                    self.finish_soon(picked);
                 }
                 Order::Stop => return false,
             }
         }
         true
+    }
+
+    /// Parked sessions get a little time for one last request.
+    fn finish_soon(&self, picked: &mut Vec<Arc<Session>>) {
+        for session in picked.drain(..) {
+            session.due_ms.fetch_min(self.waiter.last_ms(&session), Ordering::AcqRel);
+        }
     }
 
     /// Deadlines of sessions that do not run.
@@ -459,14 +475,6 @@ impl<R: Refuse> WaiterThread<R> {
                 self.waiter.table.remove(session.token);
             }
         }
-    }
-}
-
-/// Parked sessions get a little time for one last request.
-fn finish_soon(picked: &mut Vec<Arc<Session>>) {
-    let last = clock::due_ms(LAST_REQUEST);
-    for session in picked.drain(..) {
-        session.due_ms.fetch_min(last, Ordering::AcqRel);
     }
 }
 

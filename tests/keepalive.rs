@@ -287,3 +287,18 @@ fn a_session_ends_after_the_last_request_it_is_allowed() {
     assert!(client.get("/2").says_close());
     client.expect_closed();
 }
+
+#[test]
+fn empty_lines_do_not_extend_the_time_of_a_session_without_a_request() {
+    let origin = echo();
+    let router = Router::to_with(&origin, "[timeouts]\nidle = 500ms\nheader = 500ms");
+    let mut clients = [router.client(), router.client()];
+    clients[0].get("/");
+    let since = Instant::now();
+    while router.counter("sessions") > 0 {
+        for client in &mut clients {
+            let _closed_already = client.try_send("\r\n");
+        }
+        assert!(since.elapsed() < ms(3000), "still there after {:?}", since.elapsed());
+    }
+}

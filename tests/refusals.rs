@@ -194,3 +194,17 @@ fn an_answer_of_our_own_says_why_when_and_which() {
     assert!(response.text().contains(&id), "{}", response.text());
     assert!(response.text().to_ascii_lowercase().contains("host"), "no reason in {:?}", response.text());
 }
+
+#[test]
+fn dripping_does_not_extend_the_second_that_a_refused_client_gets() {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    let mut client = router.client();
+    assert_eq!(client.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
+    assert_eq!(client.expect_closed(), Ending::Fin);
+    let since = Instant::now();
+    while router.counter("sessions") > 0 {
+        let _ = client.try_send("x");
+        assert!(since.elapsed() < ms(4000), "still there after {:?}", since.elapsed());
+    }
+}

@@ -171,13 +171,14 @@ fn clients_that_keep_coming_do_not_keep_a_draining_router_open() {
 fn whoever_is_still_in_the_backlog_is_answered() {
     let origin = Origin::bind();
     let router = Router::to_with(&origin, "[server]\nworkers = 1\nqueue = 1");
-    let mut clients: Vec<Client> = (0..20).map(|_| router.client()).collect();
-    for client in &mut clients {
+    let (client, mut conn) = running(&router, &origin);
+    let mut clients = vec![client];
+    for _ in 1..20 {
+        let mut client = router.client();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        clients.push(client);
     }
-    let (mut conn, _) = origin.accept_request();
-    // One runs, one waits, the acceptor holds one: seventeen are in the backlog.
-    router.wait_counter("accepted", |n| n == 3);
+    // One runs, one waits, and the rest is with the acceptor, in its backlog or with the waiter.
     router.signal(Signal::TERM);
     router.wait_log("draining");
     for n in 1..20 {
@@ -311,4 +312,43 @@ fn a_stop_does_not_wait_for_a_log_that_nobody_reads() {
     drop(client);
     router.signal(Signal::QUIT);
     exits_with_0(router, ms(5000));
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection_does_not_look_whole_when_it_outlives_the_drain() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[server]\nworkers = 2\ndrain_timeout = 600ms");
+    let (mut client, mut conn) = running(&router, &origin);
+    conn.send("HTTP/1.1 200 OK\r\n\r\npart");
+    client.read_until(b"part");
+    router.signal(Signal::TERM);
+    client.read_until_reset();
+    exits_with_0(router, ms(3000));
+}
+
+#[test]
+fn empty_lines_do_not_extend_the_half_second_of_a_parked_session() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let mut router = Router::to(&origin);
+    let mut client = router.client();
+    client.get("/");
+    let begun = Instant::now();
+    router.signal(Signal::TERM);
+    while router.is_running() {
+        let _closed_already = client.try_send("\r\n");
+        assert!(begun.elapsed() < ms(3000), "still there after {:?}", begun.elapsed());
+        std::thread::sleep(ms(20));
+    }
+}
+
+#[test]
+fn sigterm_is_heard_in_a_storm_of_sighup() {
+    let many: String = (0..15_000).map(|n| format!("[route:r{n}]\npath = /r{n}\nrespond = 200 \"x\"\n")).collect();
+    let router = Router::start(&format!("[listen:http]\naddress = 127.0.0.1:0\n{many}"));
+    for _ in 0..300 {
+        router.signal(Signal::HUP);
+        std::thread::sleep(ms(1));
+    }
+    router.signal(Signal::TERM);
+    exits_with_0(router, ms(10_000));
 }

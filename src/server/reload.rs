@@ -2,11 +2,13 @@
 //! before the swap.
 
 use super::{Running, Server, StartError, join, start_demos, wanted};
+use crate::clock;
 use crate::config::model::{Config, Listen};
 use crate::listener::{Listener, Place};
 use crate::resolver;
 use crate::snapshot::Snapshot;
 use crate::sync::Arc;
+use crate::waiter::LAST_REQUEST;
 
 impl Server {
     /// Puts another configuration in force, whole, or changes nothing. `[server]` stays as it was at the start.
@@ -45,7 +47,7 @@ impl Server {
         let (stay, gone): (Vec<Running>, Vec<Running>) =
             std::mem::take(&mut self.listeners).into_iter().partition(|running| staying.contains(&running.entrance.id));
         for running in &gone {
-            running.entrance.retire(Arc::clone(&before));
+            running.entrance.retire(Arc::clone(&before), clock::due_ms(LAST_REQUEST));
         }
         self.listeners = stay;
         for running in &mut self.listeners {
