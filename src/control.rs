@@ -15,6 +15,10 @@ use crate::log_file::LogHandle;
 use crate::server::Server;
 use crate::sys;
 
+/// Address space of the signal thread's stack.
+const STACK_SIZE: usize = 128 * 1024;
+/// How long a reload waits for more of the same signal. It is to be in force after 200 ms.
+const STORM: Duration = Duration::from_millis(25);
 /// How often a drain is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -62,7 +66,7 @@ pub fn signals() -> std::io::Result<Events> {
         other => other.map_err(|error| format!("SIGINT is not heard: {error}")),
     };
     let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
+    std::thread::Builder::new().name("signals".into()).stack_size(STACK_SIZE).spawn(move || {
         for signal in signals.forever() {
             match signal {
                 SIGHUP => tell(&reloads, ()),
@@ -98,7 +102,12 @@ pub fn run(
             recv(events.small) -> event => if let Ok(event) = event {
                 small(&server, log, event);
             },
-            recv(events.reload) -> _ => reload(&mut server, log, &mut load, &level),
+            recv(events.reload) -> _ => {
+                // A storm is one reload: the file is read after the last signal that came meanwhile.
+                std::thread::sleep(STORM);
+                let _came_meanwhile = events.reload.try_recv();
+                reload(&mut server, log, &mut load, &level);
+            },
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a reload changes, in words: by name, for the one line that the log gets, and for what needs a restart.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::config::model::{Action, Config, LogFile, Route, Server};
 
 /// What was added, removed and changed from one configuration to the next.
@@ -8,18 +10,16 @@ pub fn summary(before: &Config, after: &Config) -> String {
     let mut removed = Vec::new();
     let mut changed = Vec::new();
     let mut section = |kind: &str, old: Vec<(&str, String)>, new: Vec<(&str, String)>| {
+        let (was, is): (HashMap<_, _>, HashSet<_>) =
+            (old.iter().cloned().collect(), new.iter().map(|(name, _)| *name).collect());
         for (name, value) in &new {
-            match old.iter().find(|(other, _)| other == name) {
+            match was.get(name) {
                 None => added.push(format!("{kind}:{name}")),
-                Some((_, was)) if was != value => changed.push(format!("{kind}:{name}")),
+                Some(was) if was != value => changed.push(format!("{kind}:{name}")),
                 Some(_) => {}
             }
         }
-        removed.extend(
-            old.iter()
-                .filter(|(name, _)| !new.iter().any(|(other, _)| other == name))
-                .map(|(name, _)| format!("{kind}:{name}")),
-        );
+        removed.extend(old.iter().filter(|(name, _)| !is.contains(name)).map(|(name, _)| format!("{kind}:{name}")));
     };
     section("listen", listens(before), listens(after));
     section("route", routes(before), routes(after));

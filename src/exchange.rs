@@ -215,7 +215,8 @@ impl Exchange<'_> {
             .put(to, date.now(), keep, &mut wire.gather(response_head))
             .and_then(|()| wire.send(response_head, []));
         self.slot.response.wait(Waiting::BUSY);
-        sent.ok().map(|()| if to.head_request { 0 } else { answer.body.len() as u64 })
+        let without_body = to.head_request || matches!(answer.status, 204 | 304);
+        sent.ok().map(|()| if without_body { 0 } else { answer.body.len() as u64 })
     }
 
     #[expect(

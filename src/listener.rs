@@ -213,11 +213,9 @@ impl Listener {
     fn admit(&self, acceptor: &Acceptor, fd: OwnedFd, peer: Option<SocketAddrAny>) -> bool {
         let tcp = !matches!(self.place, Place::Unix(_));
         // Accepted sockets take the listener's receive timeout over; a read is to wait for as long as its phase may.
-        if sockopt::set_socket_timeout(&fd, Timeout::Recv, None).is_err() {
-            return true;
-        }
-        // What is blocking in the listener is so in its connections, but not while its queue is emptied.
-        if self.stopping.load(Ordering::Relaxed) && rustix::io::ioctl_fionbio(&fd, false).is_err() {
+        if let Err(errno) = sockopt::set_socket_timeout(&fd, Timeout::Recv, None) {
+            acceptor.counters.accept_failed.add();
+            log::warn!("listener {}: a connection that cannot be used is closed: {errno}", self.place);
             return true;
         }
         let peer = match peer.map(SocketAddr::try_from) {

@@ -141,6 +141,7 @@ impl Visit<'_> {
                     }
                     Parked::NoRoom => {
                         self.log_raw();
+                        self.shared.counters.cells_exhausted.add();
                         let late = Refusal::new(408, "the head came in parts, and the server has no room for those");
                         let after = self.exchange(&snapshot, |exchange| exchange.refuse(late));
                         self.end(after);
@@ -264,7 +265,11 @@ impl Visit<'_> {
         // Before it is parked: the next worker that runs it leases two of its own.
         self.give_back();
         self.session.since_ms.store(now, Ordering::Relaxed);
-        if self.slot.leave().is_err() || self.shared.waiter.register(self.session).is_err() {
+        if self.slot.leave().is_err() {
+            return Parked::Ended;
+        }
+        if let Err(error) = self.shared.waiter.register(self.session) {
+            log::error!("session of {}: it cannot be watched and is closed: {error}", self.session.peer);
             return Parked::Ended;
         }
         if state.park() {

@@ -307,7 +307,8 @@ fn signals_that_come_while_a_file_is_read_are_one_reload() {
     router.reload(&ini("last"));
     eventually("the last file", ms(10_000), || (client.get("/").text().trim_end() == "last").then_some(()));
     let made = router.counter("generation") - before;
-    assert!((2..=25).contains(&made), "{made} reloads");
+    // The storm and the last may be one.
+    assert!((1..=25).contains(&made), "{made} reloads");
 }
 
 #[test]
