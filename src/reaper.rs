@@ -83,7 +83,7 @@ fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant) {
         && response == Phase::Busy
         && now.duration_since(seen.request.since.max(seen.response.since)) >= UNWANTED
     {
-        seen.request.waiting_limit_is_over(slot);
+        seen.request.cut_unwanted(slot);
         return;
     }
     // A tunnel lives while either way moves.
@@ -105,8 +105,8 @@ impl Seen {
         }
     }
 
-    /// Cuts a half whose peer is waited for in vain, if it still waits for the same.
-    fn waiting_limit_is_over(&self, slot: &Slot) {
+    /// Cuts the request half, whose answer has ended, if it still waits for the same.
+    fn cut_unwanted(&self, slot: &Slot) {
         slot.with_sockets(|sockets| {
             if slot.request.look() == (self.waiting, self.bytes) {
                 cut(sockets, self.waiting.phase());

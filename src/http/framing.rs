@@ -8,8 +8,8 @@ mod writer;
 pub use reader::{BodyFault, BodyReader, Taken};
 pub use writer::{BodyWriter, CHUNK_END, ChunkLine, LAST_CHUNK, put_trailers};
 
-use super::names::{Name, classify, decimal, elements, is_token, trim_ows};
-use super::{BadResponse, Field, Refusal, Version};
+use super::names::{decimal, elements, is_token, trim_ows};
+use super::{BadResponse, Refusal, Version};
 
 /// How a request's body is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,18 +58,6 @@ pub(crate) struct FramingFields {
 }
 
 impl FramingFields {
-    fn of(fields: &[Field<'_>]) -> Self {
-        let mut framing = Self::default();
-        for field in fields {
-            match classify(field.name) {
-                Name::ContentLength => framing.content_length(field.value),
-                Name::TransferEncoding => framing.transfer_encoding(field.value),
-                _ => {}
-            }
-        }
-        framing
-    }
-
     /// One Content-Length line, also an empty one.
     pub(crate) fn content_length(&mut self, value: &[u8]) {
         self.lengths += 1;
@@ -150,19 +138,4 @@ impl FramingFields {
             (Coding::Absent, None) => Ok(ResponseBody::UntilClose),
         }
     }
-}
-
-/// How the body of a request with these fields is framed.
-pub fn request_body(fields: &[Field<'_>], version: Version) -> Result<Body, Refusal> {
-    FramingFields::of(fields).request(version)
-}
-
-/// How the body of a response with these fields is framed.
-pub fn response_body(
-    fields: &[Field<'_>],
-    version: Version,
-    status: u16,
-    request_was_head: bool,
-) -> Result<ResponseBody, BadResponse> {
-    FramingFields::of(fields).response(version, status, request_was_head)
 }

@@ -106,15 +106,8 @@ impl Router {
     pub fn spawn(dir: TempDir, ini: &str, setup: &Setup) -> Self {
         let file = dir.write("config.ini", with_server(ini));
         let standard = ["run", "-c", &file];
-        let mut command = limited(setup);
-        command.args(setup.args.unwrap_or(&standard)).args(setup.more_args).envs(setup.env.iter().copied());
-        let mut child = command
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("start {command:?}: {e}"));
+        let args = [setup.args.unwrap_or(&standard), setup.more_args].concat();
+        let mut child = spawn(&dir, &args, setup);
         let (stdout, stderr) = (Arc::<Lines>::default(), Arc::<Lines>::default());
         let readers = vec![
             stdout.fill_from(child.stdout.take().expect("piped")),
@@ -360,19 +353,23 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Runs the binary to its end, which must come.
+/// The product's process with these arguments, in this directory, its output piped.
 #[track_caller]
-pub fn run(dir: &TempDir, args: &[&str], setup: &Setup) -> Finished {
+fn spawn(dir: &TempDir, args: &[&str], setup: &Setup) -> Child {
     let mut command = limited(setup);
-    let mut child = command
-        .args(args)
-        .envs(setup.env.iter().copied())
-        .current_dir(dir.path())
+    command.args(args).envs(setup.env.iter().copied()).current_dir(dir.path());
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|e| panic!("start {command:?}: {e}"));
+        .unwrap_or_else(|e| panic!("start {command:?}: {e}"))
+}
+
+/// Runs the binary to its end, which must come.
+#[track_caller]
+pub fn run(dir: &TempDir, args: &[&str], setup: &Setup) -> Finished {
+    let mut child = spawn(dir, args, setup);
     let (stdout, stderr) = (Arc::<Lines>::default(), Arc::<Lines>::default());
     let readers =
         [stdout.fill_from(child.stdout.take().expect("piped")), stderr.fill_from(child.stderr.take().expect("piped"))];
