@@ -3,11 +3,12 @@
 //! # In one picture
 //!
 //! ```text
-//!  acceptor (one a listener) ──accept──┐
-//!                                      ▼
-//!  waiter ──parked session readable──▶ bounded channel of sessions ──▶ worker 0..N (request thread + response thread)
-//!    ▲                                                                      │
-//!    └────────────── session between exchanges ◀────────────────────────────┘
+//!  acceptor (one a listener) ──accept──▶ bounded channel of sessions ──▶ worker 0..N (request thread + response thread)
+//!                                         ▲                                │   ▲
+//!                    no worker is free    │        between two exchanges   │   │ readable, and a worker is free
+//!                                         └──── parked sessions (epoll) ◀──┘   │
+//!                                                          └───────────────────┘
+//!  waiter ── deadlines of parked and queued sessions; queues those that are readable while no worker is free
 //!  reaper ── ten times a second: running exchanges whose deadline has passed are cut
 //!  monitor ── takes permits back while sessions queue
 //!  resolver, access-log ── one thread each;  main ── the control loop: reload, reopen logs, drain, stop
@@ -15,7 +16,8 @@
 //!
 //! A **session** is one client connection, an **exchange** one request and its response on it. A session that runs has a
 //! **worker**, which is a *pair* of threads, and two **slices** of the **arena**; every byte moves in blocking reads and
-//! writes. A session that does not run is **parked** with the **waiter** and costs no thread and no slice. So connections
+//! writes. A session that does not run is **parked** with the **waiter** and costs no thread and no slice; workers that are
+//! free watch the parked ones themselves, since a hand-over by another thread costs a fifth of a request. So connections
 //! are bounded by descriptors, running sessions by `workers`, and the pool can stay small enough to be fast.
 //!
 //! # The life of a byte
@@ -52,8 +54,8 @@
 //! - Nothing that a peer sends chooses the size of an allocation. Every queue, buffer, loop and wait has a limit.
 //! - No byte of an earlier session can be read from a slice: only `consumed..filled` is visible ([`buf`]).
 //! - Leases, counts and connections return in `Drop`: early return and panic are both correct. A panic costs one exchange.
-//! - [`http`], [`route`] and [`balance`] do no I/O. The waiter never reads and writes only canned refusals that cannot
-//!   block; the acceptor never parses; the reaper never closes, it shuts down; workers hold no sender of the channel they
+//! - [`http`], [`route`] and [`balance`] do no I/O. The waiter's thread never reads and writes only canned refusals that
+//!   cannot block; the acceptor never parses; the reaper never closes, it shuts down; workers hold no sender of the channel they
 //!   consume.
 //! - `unsafe` only in [`sys`]: system calls that no well-kept crate wraps.
 

@@ -254,6 +254,9 @@ impl Listener {
             recv(acceptor.stop) -> _ => false,
         };
         if sent {
+            if acceptor.permits.any_idle() {
+                acceptor.waiter.ring();
+            }
             acceptor.permits.call_monitor();
         }
         sent

@@ -1,12 +1,12 @@
 //! The states of a session, and the rule by which it parks without losing a wake-up.
 //!
 //! ```text
-//!            take()                    park()
-//!  QUEUED ───────────▶ RUNNING ◀────────────────▶ PARKED ──┐
-//!    ▲                   │  ▲   event: NEWS set     │      │ event
-//!    │                   ▼  │   clear_news()        │      │
-//!    │               RUNNING+NEWS                   │      │
-//!    └──────────────────────────────────────────────┴──────┘
+//!            take()               park(), event_and_take()
+//!  QUEUED ───────────▶ RUNNING ◀────────────────────────▶ PARKED
+//!    ▲                   │  ▲   an event sets NEWS          │
+//!    │                   ▼  │   clear_news()                │ event(), requeue()
+//!    │               RUNNING+NEWS                           │
+//!    └──────────────────────────────────────────────────────┘
 //!  any of them ──▶ CLOSED, which is final
 //! ```
 //!
@@ -35,8 +35,8 @@ const HUP: u8 = 8;
 /// What an event means for whoever got it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnEvent {
-    /// It was parked: put it on the channel.
-    Queue,
+    /// It was parked: whoever got the event has it now, to put on the channel or to run.
+    Yours,
     /// It runs: its worker will see.
     Running,
     /// It waits for a worker already, or is closed.
@@ -79,16 +79,26 @@ impl ParkState {
         self.0.load(Ordering::SeqCst) & HUP != 0
     }
 
-    /// The kernel told of it.
+    /// The kernel told the waiter of it: if it is parked it is queued now.
     pub fn event(&self, hung_up: bool) -> OnEvent {
+        self.event_for(QUEUED, hung_up)
+    }
+
+    /// The kernel told a worker of it that is free: if it is parked it runs now, and was never queued, so that nobody
+    /// refuses it for having waited too long.
+    pub fn event_and_take(&self, hung_up: bool) -> OnEvent {
+        self.event_for(RUNNING, hung_up)
+    }
+
+    fn event_for(&self, next: u8, hung_up: bool) -> OnEvent {
         let sticky = if hung_up { HUP } else { 0 };
         let before = self.change(|state| match state & STATE {
-            PARKED => Some((state & !STATE) | QUEUED | sticky),
+            PARKED => Some((state & !STATE) | next | sticky),
             RUNNING => Some(state | NEWS | sticky),
             _ => (state | sticky != state).then_some(state | sticky),
         });
         match before.map(|state| state & STATE) {
-            Ok(PARKED) => OnEvent::Queue,
+            Ok(PARKED) => OnEvent::Yours,
             Ok(RUNNING) => OnEvent::Running,
             _ => OnEvent::Nothing,
         }
@@ -147,7 +157,7 @@ mod tests {
         assert!(!state.park());
         state.clear_news();
         assert!(state.park());
-        assert_eq!(state.event(false), OnEvent::Queue);
+        assert_eq!(state.event(false), OnEvent::Yours);
         assert_eq!(state.event(false), OnEvent::Nothing, "one wake-up, one visit");
         assert!(state.take());
         assert!(state.park(), "what came while it was queued is read by the visit itself");
@@ -158,12 +168,23 @@ mod tests {
         let state = ParkState::queued();
         assert!(state.take());
         assert!(state.park());
-        assert_eq!(state.event(true), OnEvent::Queue);
+        assert_eq!(state.event(true), OnEvent::Yours);
         assert!(state.take());
         assert!(!state.park());
         state.clear_news();
         assert!(!state.park());
         assert!(state.is_hung_up());
+    }
+
+    #[test]
+    fn a_parked_session_is_taken_by_one_event_only() {
+        let state = ParkState::queued();
+        assert!(state.take() && state.park());
+        assert_eq!(state.event_and_take(true), OnEvent::Yours);
+        assert!(!state.is_queued() && state.is_hung_up());
+        assert_eq!(state.event_and_take(false), OnEvent::Running);
+        assert_eq!(state.event(false), OnEvent::Running);
+        assert!(!state.close_parked() && !state.close_queued() && !state.take());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The hot set: only the few workers that hold a permit take sessions from the channel, the last used first.
+//! The hot set: only the few workers that hold a permit take sessions from the channel or watch parked ones.
 //!
-//! With 256 workers asleep on one channel, first-in-first-out wake-ups visit all of them in turn and find cold caches:
+//! With 256 workers waiting for sessions, wake-ups visit all of them in turn and find cold caches:
 //! twice the CPU per request of 16 workers. So about eight a core may take. Permits are *taken back, not given back*: a
 //! holder that blocks on a slow peer does nothing; the monitor, awake only while sessions queue and every holder is busy,
 //! looks every 500 us and takes the permit of whoever is still in the same session as at its last look. The holder finds
@@ -29,7 +29,7 @@ struct Seen {
 
 /// No permit.
 const NONE: u64 = 0;
-/// Set while the holder runs a session; clear while it waits on the channel.
+/// Set while the holder runs a session; clear while it watches for one.
 const BUSY: u64 = 1;
 /// One visit more: the count is above the BUSY bit, and starts at one so that a holder is never `NONE`.
 const VISIT: u64 = 2;
@@ -43,7 +43,7 @@ pub struct Permits {
     /// By worker: `NONE`, or visits with the BUSY bit.
     holders: Vec<Holder>,
     total: usize,
-    /// Holders that wait on the channel: while there are any, the monitor has nothing to do.
+    /// Holders without a session: while there are any, the monitor has nothing to do.
     idle: AtomicUsize,
     monitor: Mutex<MonitorState>,
     monitor_wake: Condvar,
@@ -110,7 +110,7 @@ impl Permits {
         std::mem::take(&mut state.granted[worker])
     }
 
-    /// The holder took a session from the channel. `true`: no holder is left idle, so if more sessions wait the monitor
+    /// The holder has a session. `true`: no holder is left idle, so if more sessions wait the monitor
     /// has to be called; whoever queued them may have seen this one idle.
     pub fn begin(&self, worker: usize) -> bool {
         // Only an idle holder comes here, and only busy ones lose their permit: no race.
@@ -130,6 +130,11 @@ impl Permits {
             self.idle.fetch_add(1, Ordering::SeqCst);
         }
         kept
+    }
+
+    /// Whether a holder is free: it watches for sessions, or is about to.
+    pub fn any_idle(&self) -> bool {
+        self.idle.load(Ordering::SeqCst) > 0
     }
 
     /// Sessions are waiting: if every holder is busy, the monitor shall look.

@@ -352,6 +352,7 @@ impl Server {
         self.stop = None;
         // No worker takes another session, so what is cut now is all there is.
         shared.permits.close();
+        shared.waiter.dismiss();
         let deadline = Instant::now() + LAST_WORDS;
         while shared.registry.running() > 0 && Instant::now() < deadline {
             for slot in shared.registry.slots() {

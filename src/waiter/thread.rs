@@ -1,34 +1,34 @@
-//! The waiter's thread: events become sessions on the channel, deadlines become refusals or ends.
+//! The waiter's thread: deadlines become refusals or ends, and, while no worker is free to watch, events become sessions
+//! on the channel.
 //!
-//! Backpressure: when the channel is above a low-water mark it pauses, so that events come in batches at one wake-up a
-//! batch; after 10 ms it takes a batch all the same, or acceptors would keep the channel full and kept sessions would
-//! starve.
+//! As long as workers are free, or come to watch within half a millisecond, this thread leaves the events to them. Else it
+//! takes a batch: the sessions stand in the channel then, where the monitor sees that they wait, and `timeouts.queue`
+//! counts. After 10 ms it takes one all the same, or acceptors that keep the channel full would starve kept sessions.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use rustix::event::{Timespec, epoll};
-use rustix::io::Errno;
 
-use super::{LINGER, Order, Refuse, WAKE, Waiter, WaiterRefusal};
+use super::{LINGER, NO_EVENT, Order, Refuse, SWEEP, Waiter, WaiterRefusal};
 use crate::clock;
-use crate::error::CloseReason;
 use crate::metrics::Counters;
-use crate::park::OnEvent;
+use crate::park::ParkState;
 use crate::permits::Permits;
-use crate::registry::{Phase, Registry};
+use crate::registry::Registry;
 use crate::session::{Kept, Session};
 use crate::sync::{Arc, Ordering};
 
 /// Events of one look.
 const BATCH: usize = 256;
-/// How often deadlines are looked at.
-const SWEEP: Duration = Duration::from_millis(100);
-/// The longest pause while the channel is above its low-water mark.
+/// How often it is seen to whether anybody watches, while no worker is free.
+const STEP: Duration = Duration::from_micros(500);
+/// For how long the events are left to workers that come to watch, or that have enough to do with the channel.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
-/// One step of that pause.
-const PAUSE_STEP: Duration = Duration::from_micros(200);
+/// Sessions on the channel that are enough to do.
+const LOW_WATER: usize = 16;
+/// After so many steps on end at which a worker was free this thread sleeps again.
+const CALM: u32 = 20;
 
 /// What the waiter's thread works with.
 pub struct WaiterThread<R> {
@@ -61,39 +61,31 @@ fn queue(session: Arc<Session>, due_ms: u64, ready: &mut Ready) {
 }
 
 impl<R: Refuse> WaiterThread<R> {
-    /// Watches until it is stopped.
+    /// Runs until it is stopped.
     pub fn run(mut self) {
-        let mut events: Vec<epoll::Event> = Vec::with_capacity(BATCH);
         let mut ready: Ready = VecDeque::with_capacity(BATCH);
         let mut picked: Vec<Arc<Session>> = Vec::new();
-        let low_water = self.permits.total().max(4);
         let mut swept = Instant::now();
+        let mut looked = Instant::now();
+        // Steps at which a worker was free; `CALM` of them: it may sleep.
+        let mut calm = CALM;
         loop {
-            self.pause_above(low_water, &ready);
-            let patience = if ready.is_empty() { SWEEP.saturating_sub(swept.elapsed()) } else { PAUSE_STEP };
-            events.clear();
-            if ready.len() >= BATCH {
-                // What did not fit is one batch at most: the kernel keeps the other events.
-                std::thread::sleep(PAUSE_STEP);
-            } else {
-                let room = rustix::buffer::spare_capacity(&mut events);
-                match epoll::wait(&self.waiter.epoll, room, Some(&timespec(patience))) {
-                    Ok(_) | Err(Errno::INTR) => {}
-                    Err(errno) => log::error!("waiter: epoll_wait: {errno}"),
-                }
-            }
+            let sweep_in = SWEEP.saturating_sub(swept.elapsed());
+            let orders = self.rest(calm >= CALM && ready.is_empty(), sweep_in);
             // Once a batch: the time a session may be queued is not worth a look at the clock each.
             let queue_due = clock::due_ms((self.queue_timeout)());
-            for event in &events {
-                let (flags, token) = (event.flags, event.data.u64());
-                if token == WAKE {
-                    let _empty = rustix::io::read(&self.waiter.wake, &mut [0; 8]);
-                } else if let Some(session) = self.waiter.table.find(token) {
-                    self.event(session, flags, queue_due, &mut ready);
-                }
-            }
-            if !self.obey(queue_due, &mut ready, &mut picked) {
+            if !self.obey(orders, queue_due, &mut ready, &mut picked) {
                 return;
+            }
+            if self.permits.any_idle() {
+                calm = (calm + 1).min(CALM);
+            } else {
+                calm = 0;
+                let busy = self.waiter.watched.swap(false, Ordering::Relaxed) || self.channel.len() > LOW_WATER;
+                if ready.len() < BATCH && (!busy || looked.elapsed() >= PAUSE_MAX) {
+                    looked = Instant::now();
+                    self.look(queue_due, &mut ready);
+                }
             }
             self.send(&mut ready);
             if swept.elapsed() >= SWEEP {
@@ -103,29 +95,40 @@ impl<R: Refuse> WaiterThread<R> {
         }
     }
 
-    fn pause_above(&self, low_water: usize, ready: &Ready) {
-        let begun = Instant::now();
-        while self.channel.len() > low_water && begun.elapsed() < PAUSE_MAX && ready.len() < BATCH {
-            std::thread::sleep(PAUSE_STEP);
+    /// Sleeps until there are orders, and takes them: one step, or, when it is `calm`, for `sweep_in` or until no worker is
+    /// free.
+    fn rest(&self, calm: bool, sweep_in: Duration) -> Vec<Order> {
+        let waiter = &*self.waiter;
+        let mut orders = waiter.orders.lock();
+        if orders.is_empty() {
+            waiter.asleep.store(calm, Ordering::SeqCst);
+            // Whoever took the last free place before it saw us asleep relies on this look.
+            if !calm {
+                waiter.wake.wait_for(&mut orders, STEP);
+            } else if self.permits.any_idle() {
+                waiter.wake.wait_for(&mut orders, sweep_in);
+            }
+            waiter.asleep.store(false, Ordering::SeqCst);
         }
+        std::mem::take(&mut *orders)
     }
 
-    fn event(&self, session: Arc<Session>, flags: epoll::EventFlags, due_ms: u64, ready: &mut Ready) {
-        let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-        match session.state.event(flags.intersects(ended)) {
-            OnEvent::Queue => queue(session, due_ms, ready),
-            OnEvent::Running => {
-                // A reset ends the exchange. An end of input does not: a client may finish writing and wait for its
-                // answer. On a Unix socket HUP means that the peer is gone for good, on TCP only ERR does; what it sent
-                // before it went is still passed on.
-                let slot = self.registry.slot(session.worker.load(Ordering::Acquire));
-                let closed = !session.socket.is_tcp() && flags.contains(epoll::EventFlags::HUP);
-                let nothing_to_come = slot.request.look().0.phase() == Phase::Busy;
-                if flags.contains(epoll::EventFlags::ERR) || (closed && nothing_to_come) {
-                    slot.cut_session(session.token.as_u64(), CloseReason::ClientGone);
-                }
+    /// Takes a batch of events from the kernel.
+    fn look(&self, queue_due: u64, ready: &mut Ready) {
+        let mut events = [NO_EVENT; BATCH];
+        for event in self.waiter.poll(&mut events, Some(Duration::ZERO)) {
+            if let Some(session) = self.waiter.event(event, &self.registry, ParkState::event) {
+                queue(session, queue_due, ready);
             }
-            OnEvent::Nothing => {}
+        }
+        // The bell may have been among them, for a worker that watches since.
+        self.ring();
+    }
+
+    /// If a worker watches, it looks at the channel.
+    fn ring(&self) {
+        if !self.channel.is_empty() && self.permits.any_idle() {
+            self.waiter.ring();
         }
     }
 
@@ -147,13 +150,13 @@ impl<R: Refuse> WaiterThread<R> {
             }
         }
         if sent {
+            self.ring();
             self.permits.call_monitor();
         }
     }
 
     /// `false`: end.
-    fn obey(&mut self, queue_due: u64, ready: &mut Ready, picked: &mut Vec<Arc<Session>>) -> bool {
-        let orders = std::mem::take(&mut *self.waiter.orders.lock());
+    fn obey(&mut self, orders: Vec<Order>, queue_due: u64, ready: &mut Ready, picked: &mut Vec<Arc<Session>>) -> bool {
         for order in orders {
             match order {
                 Order::Requeue(session) => {
@@ -275,12 +278,5 @@ impl<R: Refuse> WaiterThread<R> {
                 self.waiter.table.remove(session.token);
             }
         }
-    }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }
