@@ -37,13 +37,14 @@ impl RequestId {
 /// Makes ids: 64 random bits of its own, then a count that is scrambled so that ids do not look like one.
 #[derive(Debug)]
 pub struct IdMaker {
-    seed: u64,
+    /// As digits: the first half of every id.
+    seed: [u8; 16],
     count: u64,
 }
 
 impl Default for IdMaker {
     fn default() -> Self {
-        Self { seed: random(), count: random() }
+        Self { seed: digits(random()), count: random() }
     }
 }
 
@@ -57,12 +58,20 @@ impl IdMaker {
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         word ^= word >> 31;
         let mut id = RequestId { bytes: [0; ID_MAX], len: 32 };
-        for (at, digit) in id.bytes[..32].iter_mut().enumerate() {
-            let from = if at < 16 { self.seed } else { word };
-            *digit = b"0123456789abcdef"[(from >> (60 - 4 * (at % 16)) & 15) as usize];
-        }
+        id.bytes[..16].copy_from_slice(&self.seed);
+        id.bytes[16..32].copy_from_slice(&digits(word));
         id
     }
+}
+
+/// In hexadecimal.
+fn digits(word: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(word.to_be_bytes()) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    }
+    digits
 }
 
 /// 64 bits of the kernel's.

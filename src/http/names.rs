@@ -54,31 +54,38 @@ pub(crate) fn classify(name: &str) -> Name {
         _ => &[],
     };
     for (text, what) in known {
-        if name.eq_ignore_ascii_case(text) {
-            return *what;
-        }
-    }
-    for (text, _) in known {
         if same_but_for_dashes(name, text) {
-            return Name::Alias;
+            return exactly(name, *what);
         }
     }
     const FAMILY: &[u8] = b"x-forwarded-";
     match name.get(..FAMILY.len()) {
-        Some(head) if head.eq_ignore_ascii_case(FAMILY) => Name::XForwardedOther,
-        Some(head) if same_but_for_dashes(head, FAMILY) => Name::Alias,
+        Some(head) if same_but_for_dashes(head, FAMILY) => exactly(head, Name::XForwardedOther),
         _ => Name::Other,
     }
+}
+
+/// None of the known names has a `_`: one that equals it but for dashes, and has one, is an alias of it.
+fn exactly(name: &[u8], what: Name) -> Name {
+    if name.contains(&b'_') { Name::Alias } else { what }
 }
 
 /// Whether two names are equal to whoever turns `-` into `_`, as CGI does (RFC 3875 section 4.1.18).
 #[inline]
 pub(crate) fn same_but_for_dashes(a: &[u8], b: &[u8]) -> bool {
-    let fold = |c: u8| {
-        if c == b'_' { b'-' } else { c.to_ascii_lowercase() }
-    };
-    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| fold(*x) == fold(*y))
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| FOLDED[usize::from(*x)] == FOLDED[usize::from(*y)])
 }
+
+/// Each byte in lower case, and `_` as `-`. A table, since every field of every head is looked at twice.
+const FOLDED: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        table[b] = if b as u8 == b'_' { b'-' } else { (b as u8).to_ascii_lowercase() };
+        b += 1;
+    }
+    table
+};
 
 /// Fields of one hop only, whatever Connection says (RFC 9110 section 7.6.1), and the two that frame.
 #[inline]
@@ -193,11 +200,13 @@ impl<'b> Named<'b> {
                 continue;
             }
             for option in elements(field.value) {
-                let plain = matches!(option.len(), 0 | 5 | 7 | 10)
-                    && (option.is_empty()
-                        || option.eq_ignore_ascii_case(b"close")
-                        || option.eq_ignore_ascii_case(b"upgrade")
-                        || option.eq_ignore_ascii_case(b"keep-alive"));
+                let plain = match option.len() {
+                    0 => true,
+                    5 => option.eq_ignore_ascii_case(b"close"),
+                    7 => option.eq_ignore_ascii_case(b"upgrade"),
+                    10 => option.eq_ignore_ascii_case(b"keep-alive"),
+                    _ => false,
+                };
                 if plain {
                     continue;
                 }

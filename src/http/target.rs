@@ -161,18 +161,27 @@ fn is_reg_name(name: &[u8]) -> bool {
     loop {
         rest = match rest {
             [] => return !name.is_empty(),
+            [b, rest @ ..] if REG_NAME[usize::from(*b)] => rest,
             [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
-            [b, rest @ ..]
-                if b.is_ascii_alphanumeric()
-                    || matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')')
-                    || matches!(b, b'*' | b'+' | b';' | b'=') =>
-            {
-                rest
-            }
             _ => return false,
         };
     }
 }
+
+/// `unreserved / sub-delims` of RFC 3986, without the comma.
+const REG_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0u8;
+    while b < 0x80 {
+        table[b as usize] = b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+            );
+        b += 1;
+    }
+    table
+};
 
 fn is_ipv6_literal(name: &[u8]) -> bool {
     let Some(address) = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
