@@ -123,9 +123,9 @@ impl ResponseThread {
             }));
             let outcome = outcome.unwrap_or_else(|_| {
                 self.counters.panics.add();
-                client.cut();
-                backend.cut();
-                failed(CloseReason::Panic)
+                let outcome = failed(CloseReason::Panic);
+                wake_request_half(&outcome, slot, &client, &backend);
+                outcome
             });
             // The request half owns the exchange: nothing of it may live on here.
             drop((client, backend, snapshot));
@@ -192,5 +192,72 @@ fn wake_request_half(outcome: &Outcome, slot: &Slot, client: &Socket, backend: &
         } else {
             client.stop_reading();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Arena;
+    use crate::config;
+    use crate::http::Version;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    #[test]
+    fn a_fault_of_the_partner_ends_both_connections_and_is_an_outcome() {
+        let text = "[listen:a]\naddress = :1\npool = p\n[pool:p]\nbackend = 127.0.0.1:1\n";
+        let config = config::parse_str("a.ini", text, &|_| None).unwrap_or_else(|reports| panic!("{reports}")).config;
+        let snapshot = Arc::new(Snapshot::build(config, 1, Vec::new(), None, |_| None));
+        let (registry, waiter) = (Registry::new(1), Waiter::new().expect("descriptors"));
+        let counters = Arc::new(Counters::default());
+        let (partner, response) = new(0, Arc::clone(&registry), waiter, Arc::clone(&counters));
+        let thread = std::thread::Builder::new().spawn(move || response.run()).expect("a thread");
+        let arena = Arena::new(2, 4096);
+        // There is no such route: the thread faults when the answer's head is rebuilt.
+        for route in [Some(99), None] {
+            let (client, mut at_client) = UnixStream::pair().expect("pair");
+            let (backend, mut at_backend) = UnixStream::pair().expect("pair");
+            let client = Arc::new(Socket::accepted(client.into(), false));
+            let backend = Arc::new(Socket::accepted(backend.into(), false));
+            registry.slot(0).enter(&client, 1);
+            registry.slot(0).enter_backend(&backend).expect("not cut");
+            at_backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("room");
+            let facts = Facts {
+                version: Version::Http11,
+                head_request: false,
+                keep: true,
+                upgrade: false,
+                expects_continue: false,
+                route,
+                response_limit: Duration::from_secs(5),
+            };
+            let (_, buf) = arena.lease_pair();
+            let kind = JobKind::Response(facts);
+            partner.start(Job { client, backend, buf: Buf::new(buf), snapshot: Arc::clone(&snapshot), kind });
+            let (buf, outcome) = partner.join();
+            drop(buf);
+            let cut = registry.slot(0).leave();
+            if route.is_none() {
+                assert!(
+                    matches!(outcome.end, ResponseEnd::Complete { .. }),
+                    "the next exchange is as any: {outcome:?}"
+                );
+                assert!(cut.is_ok());
+                continue;
+            }
+            assert!(matches!(outcome.end, ResponseEnd::Failed { reason: CloseReason::Panic, .. }), "{outcome:?}");
+            assert_eq!(cut.map_err(|cut| cut.0), Err(CloseReason::Panic));
+            let mut seen = Vec::new();
+            at_client.read_to_end(&mut seen).expect("closed");
+            assert!(seen.is_empty(), "not a part of an answer");
+            // With what it had not read.
+            assert!(at_backend.read_to_end(&mut seen).is_err() || seen.is_empty());
+        }
+        assert_eq!(counters.panics.value(), 1);
+        assert_eq!(arena.free(), 2);
+        drop(partner);
+        thread.join().expect("no panic got out");
     }
 }
