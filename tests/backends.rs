@@ -67,7 +67,7 @@ fn the_newest_kept_connection_is_used_first() {
 #[test]
 fn no_more_connections_are_kept_than_keepalive_says() {
     let origin = Origin::bind();
-    let router = pool(&[origin.to_string()], "keepalive = 1");
+    let router = pool(&[origin.to_string()], "keepalive = 1\n[timeouts]\nbackend_idle = 1m");
     let (mut one, mut two) = (router.client(), router.client());
     one.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
     let (mut first, _) = origin.accept_request();
