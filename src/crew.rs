@@ -61,6 +61,8 @@ pub struct Worker {
     pub scratch: Scratch,
     /// Its partner.
     pub partner: Partner,
+    /// Sessions it has looked for.
+    pub turns: u32,
     /// Whether other sessions wait for a worker.
     queue: Receiver<Arc<Session>>,
 }
@@ -77,6 +79,7 @@ impl Worker {
             date: Date::imf(),
             scratch: Scratch::default(),
             partner,
+            turns: 0,
             queue,
         }
     }

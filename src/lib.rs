@@ -55,8 +55,8 @@
 //! - No byte of an earlier session can be read from a slice: only `consumed..filled` is visible ([`buf`]).
 //! - Leases, counts and connections return in `Drop`: early return and panic are both correct. A panic costs one exchange.
 //! - [`http`], [`route`] and [`balance`] do no I/O. The waiter's thread never reads and writes only canned refusals that
-//!   cannot block; the acceptor never parses; the reaper never closes, it shuts down; workers hold no sender of the channel they
-//!   consume.
+//!   cannot block; the acceptor never parses; the reaper never closes, it shuts down; workers hold no sender of the
+//!   channel they consume.
 //! - `unsafe` only in [`sys`]: system calls that no well-kept crate wraps.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]

@@ -1,10 +1,10 @@
 //! The states of a session, and the rule by which it parks without losing a wake-up.
 //!
 //! ```text
-//!            take()               park(), event_and_take()
-//!  QUEUED ───────────▶ RUNNING ◀────────────────────────▶ PARKED
+//!       take(), put_away()        park(), event_and_take()
+//!  QUEUED ◀──────────▶ RUNNING ◀────────────────────────▶ PARKED
 //!    ▲                   │  ▲   an event sets NEWS          │
-//!    │                   ▼  │   clear_news()                │ event(), requeue()
+//!    │                   ▼  │   clear_news()                │ event()
 //!    │               RUNNING+NEWS                           │
 //!    └──────────────────────────────────────────────────────┘
 //!  any of them ──▶ CLOSED, which is final
@@ -104,9 +104,10 @@ impl ParkState {
         }
     }
 
-    /// The waiter queues a parked one without an event. `false`: it is not parked.
-    pub fn requeue(&self) -> bool {
-        self.change(|state| (state & STATE == PARKED).then_some((state & !STATE) | QUEUED)).is_ok()
+    /// The worker puts it away with whole requests, for the waiter to queue. It is never parked meanwhile, or an event would
+    /// bring it back before its turn.
+    pub fn put_away(&self) {
+        let _never_fails = self.change(|state| Some((state & HUP) | QUEUED));
     }
 
     /// Its worker closes it.
@@ -188,12 +189,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_put_away_waits_for_its_turn_whatever_comes_meanwhile() {
+        let state = ParkState::queued();
+        assert!(state.take());
+        state.put_away();
+        assert_eq!(state.event_and_take(true), OnEvent::Nothing);
+        assert_eq!(state.event(false), OnEvent::Nothing);
+        assert!(!state.close_parked() && state.take());
+        assert!(state.is_hung_up(), "and is told of what came");
+    }
+
+    #[test]
     fn closed_is_final() {
         let state = ParkState::queued();
         assert!(state.close_queued());
         assert!(!state.take());
         assert_eq!(state.event(true), OnEvent::Nothing);
-        assert!(!state.requeue() && !state.close_parked() && !state.close_queued());
+        assert!(!state.close_parked() && !state.close_queued());
         assert!(state.is_closed());
     }
 
@@ -201,7 +213,7 @@ mod tests {
     fn a_running_session_is_nobody_elses_to_close() {
         let state = ParkState::queued();
         assert!(state.take());
-        assert!(!state.close_parked() && !state.close_queued() && !state.requeue());
+        assert!(!state.close_parked() && !state.close_queued());
         assert!(!state.take());
     }
 }

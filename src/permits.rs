@@ -43,7 +43,7 @@ pub struct Permits {
     /// By worker: `NONE`, or visits with the BUSY bit.
     holders: Vec<Holder>,
     total: usize,
-    /// Holders without a session: while there are any, the monitor has nothing to do.
+    /// Holders without a session, who watch or are about to: while there are any, the monitor has nothing to do.
     idle: AtomicUsize,
     monitor: Mutex<MonitorState>,
     monitor_wake: Condvar,

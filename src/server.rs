@@ -363,7 +363,7 @@ impl Server {
         shared.waiter.stop();
         shared.access.stop();
         drop(self.resolver);
-        // The last sender but the waiter's, which ends now: workers see the channel close.
+        // The last sender but the waiter's, which ends now: nothing is put onto the channel any more.
         drop(self.acceptor);
         drop(self.queue);
         let acceptors = self

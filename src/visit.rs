@@ -314,7 +314,7 @@ impl Visit<'_> {
         self.give_back();
         self.session.keep(Kept::Pipelined(chain));
         self.session.set_due(u64::MAX);
-        self.session.state.park_ended();
+        self.session.state.put_away();
         self.shared.waiter.requeue(Arc::clone(self.session));
         true
     }

@@ -7,25 +7,24 @@
 //! are seen to. That thread has the deadlines (idle, header, queue, lingering) too: a session that is over one is closed,
 //! or answered with a canned refusal that cannot block: an empty send buffer takes it, or it is given up.
 //!
-//! Here: what workers, acceptors and the control loop ask of it. What its thread does is `thread`.
+//! Here: what workers, acceptors and the control loop ask of it. How sessions are watched is `watch`, what its thread does
+//! `thread`.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll};
-use rustix::io::Errno;
 
 use crate::cells::CELL;
 use crate::clock;
-use crate::error::CloseReason;
-use crate::park::{OnEvent, ParkState};
-use crate::registry::{Phase, Registry};
 use crate::session::{Kept, Session, Table};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 mod thread;
+mod watch;
 
 pub use thread::WaiterThread;
+pub use watch::Watched;
 
 /// What parked sessions get for one last request when the router drains.
 pub const LAST_REQUEST: Duration = Duration::from_millis(500);
@@ -39,23 +38,8 @@ pub const SHED_BATCH: usize = 8;
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(100);
 
-/// What a list of events is made of before the kernel fills it.
-const NO_EVENT: epoll::Event =
-    epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(BELL) };
-
 /// epoll's token for the bell. No session has it.
 const BELL: u64 = u64::MAX;
-
-/// What a worker that watched has got.
-#[derive(Debug)]
-pub enum Watched {
-    /// A session, which runs now.
-    Session(Arc<Session>),
-    /// The bell, or an event that changes nothing for it.
-    Other,
-    /// Nothing came in time.
-    Nothing,
-}
 
 /// What others ask of the waiter.
 #[derive(Debug)]
@@ -83,7 +67,8 @@ pub struct Waiter {
     /// A worker has watched since the thread last asked.
     watched: AtomicBool,
     orders: Mutex<Vec<Order>>,
-    wake: Condvar,
+    /// Written to when the thread is wanted.
+    wake: OwnedFd,
     /// The thread sleeps until there is an order, or no worker is free.
     asleep: AtomicBool,
     /// All open sessions.
@@ -115,10 +100,11 @@ pub enum WaiterRefusal {
 }
 
 impl Waiter {
-    /// Takes its two descriptors.
+    /// Takes its three descriptors.
     pub fn new() -> std::io::Result<Arc<Self>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let eventfd = || rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let (bell, wake) = (eventfd()?, eventfd()?);
         // Edge-triggered: each ring wakes one worker, and nobody has to read it.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), flags)?;
@@ -127,7 +113,7 @@ impl Waiter {
             bell,
             watched: AtomicBool::new(false),
             orders: Mutex::new(Vec::new()),
-            wake: Condvar::new(),
+            wake,
             asleep: AtomicBool::new(false),
             table: Table::default(),
             draining: AtomicBool::new(false),
@@ -136,82 +122,10 @@ impl Waiter {
         }))
     }
 
-    /// A free worker waits for a parked session that has something to say, and runs it then; `patience`: not for longer.
-    pub fn watch(&self, registry: &Registry, patience: Option<Duration>) -> Watched {
-        if !self.watched.load(Ordering::Relaxed) {
-            self.watched.store(true, Ordering::Relaxed);
-        }
-        // One event: what else there is stays with the kernel, for others to take.
-        let mut events = [NO_EVENT];
-        match self.poll(&mut events, patience) {
-            [] => Watched::Nothing,
-            [event, ..] => match self.event(event, registry, ParkState::event_and_take) {
-                Some(session) => Watched::Session(session),
-                None => Watched::Other,
-            },
-        }
-    }
-
-    /// Events, as many as fit; none after `patience`.
-    fn poll<'a>(&self, events: &'a mut [epoll::Event], patience: Option<Duration>) -> &'a [epoll::Event] {
-        match epoll::wait(&self.epoll, &mut *events, patience.map(timespec).as_ref()) {
-            Ok(found) => &events[..found],
-            Err(Errno::INTR) => &[],
-            Err(errno) => {
-                log::error!("waiter: epoll_wait: {errno}");
-                // Nothing known does this; whoever calls again does not spin.
-                std::thread::sleep(SWEEP);
-                &[]
-            }
-        }
-    }
-
-    /// What an event means: the session, if it was parked and `take` has made it the caller's.
-    fn event(
-        &self,
-        event: &epoll::Event,
-        registry: &Registry,
-        take: impl Fn(&ParkState, bool) -> OnEvent,
-    ) -> Option<Arc<Session>> {
-        let (flags, token) = (event.flags, event.data.u64());
-        let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-        let session = self.table.find(token)?;
-        match take(&session.state, flags.intersects(ended)) {
-            OnEvent::Yours => return Some(session),
-            OnEvent::Running => {
-                // A reset ends the exchange. An end of input does not: a client may finish writing and wait for its
-                // answer. On a Unix socket HUP means that the peer is gone for good, on TCP only ERR does; what it sent
-                // before it went is still passed on.
-                let slot = registry.slot(session.worker.load(Ordering::Acquire));
-                let closed = !session.socket.is_tcp() && flags.contains(epoll::EventFlags::HUP);
-                let nothing_to_come = slot.request.look().0.phase() == Phase::Busy;
-                if flags.contains(epoll::EventFlags::ERR) || (closed && nothing_to_come) {
-                    slot.cut_session(session.token.as_u64(), CloseReason::ClientGone);
-                }
-            }
-            OnEvent::Nothing => {}
-        }
-        None
-    }
-
-    /// There is a session on the channel: one of the workers that watch looks.
-    pub fn ring(&self) {
-        // A full counter rings as well.
-        let _full = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-    }
-
-    /// The router stops: nobody watches any more.
-    pub fn dismiss(&self) {
-        // Level-triggered from now on, and never read: it rings for everybody, for ever.
-        let _known = epoll::modify(&self.epoll, &self.bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN);
-        self.ring();
-    }
-
     /// No worker is free to watch.
     pub fn call(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
-            drop(self.orders.lock());
-            self.wake.notify_one();
+            signal(&self.wake);
         }
     }
 
@@ -223,7 +137,7 @@ impl Waiter {
         Ok(epoll::add(&self.epoll, &session.socket, epoll::EventData::new_u64(session.token.as_u64()), watched())?)
     }
 
-    /// While both halves of an exchange run, each segment would wake the waiter for nothing: only a reset is reported.
+    /// While both halves of an exchange run, each segment would wake a free worker for nothing: only a reset is reported.
     pub fn watch_only_resets(&self, session: &Session) {
         self.modify(session, epoll::EventFlags::ET);
     }
@@ -241,7 +155,7 @@ impl Waiter {
         }
     }
 
-    /// Puts a session with whole requests behind the others. It is parked already.
+    /// Puts a session with whole requests behind the others. It is QUEUED already.
     pub fn requeue(&self, session: Arc<Session>) {
         self.order(Order::Requeue(session));
     }
@@ -324,8 +238,13 @@ impl Waiter {
 
     fn order(&self, order: Order) {
         self.orders.lock().push(order);
-        self.wake.notify_one();
+        signal(&self.wake);
     }
+}
+
+fn signal(eventfd: &OwnedFd) {
+    // 2^64 of them would fill the counter.
+    let _full = rustix::io::write(eventfd, &1u64.to_ne_bytes());
 }
 
 fn timespec(duration: Duration) -> Timespec {
@@ -337,47 +256,4 @@ fn timespec(duration: Duration) -> Timespec {
 
 fn watched() -> epoll::EventFlags {
     epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::forwarded::Peer;
-    use crate::session::Entrance;
-    use crate::transport::Socket;
-    use std::io::Write;
-    use std::os::unix::net::UnixStream;
-
-    const NOW: Option<Duration> = Some(Duration::ZERO);
-
-    #[test]
-    fn a_parked_session_that_has_something_to_say_is_run_by_one_that_watches() {
-        let (waiter, registry) = (Waiter::new().expect("descriptors"), Registry::new(1));
-        let (ours, mut theirs) = UnixStream::pair().expect("pair");
-        let socket = Socket::accepted(ours.into(), false);
-        let session = waiter.table.insert(socket, Peer::Unix, &Entrance::new(0), None, 0, 0);
-        assert!(session.state.take());
-        waiter.register(&session).expect("watched");
-        assert!(session.state.park());
-        assert!(matches!(waiter.watch(&registry, NOW), Watched::Nothing));
-        theirs.write_all(b"GET").expect("room");
-        assert!(matches!(waiter.watch(&registry, None), Watched::Session(found) if found.token == session.token));
-        assert!(!session.state.is_queued() && !session.state.is_parked());
-        // While it runs, news of it are told to it and to nobody else.
-        theirs.write_all(b" /").expect("room");
-        assert!(matches!(waiter.watch(&registry, None), Watched::Other));
-        assert!(session.state.has_news() && !session.state.park());
-    }
-
-    #[test]
-    fn the_bell_rings_once_and_at_the_end_for_everybody() {
-        let (waiter, registry) = (Waiter::new().expect("descriptors"), Registry::new(1));
-        waiter.ring();
-        assert!(matches!(waiter.watch(&registry, None), Watched::Other));
-        assert!(matches!(waiter.watch(&registry, NOW), Watched::Nothing));
-        waiter.dismiss();
-        for _ in 0..2 {
-            assert!(matches!(waiter.watch(&registry, None), Watched::Other));
-        }
-    }
 }

@@ -1,9 +1,8 @@
 //! The workers: each a pair of threads, `w017.req` and `w017.rsp`, bounded in number, started once.
 //!
 //! The request thread takes a session from the channel when it holds a permit, or watches the parked ones itself
-//! (`waiter`), and runs it. Its partner sleeps until both
-//! directions of an exchange can carry bytes at once. If halves were drawn singly from one pool, N sessions could each
-//! hold one thread and wait for a second: a deadlock at exactly full load.
+//! (`waiter`), and runs it. Its partner sleeps until both directions of an exchange can carry bytes at once. If halves were
+//! drawn singly from one pool, N sessions could each hold one thread and wait for a second: a deadlock at exactly full load.
 //!
 //! Workers hold no sender of the channel they consume: a full channel whose consumers are all sending is dead for ever.
 
@@ -19,7 +18,10 @@ use crate::sync::Arc;
 use crate::waiter::Watched;
 use crate::{pair, visit};
 
-/// Starts the two threads of a worker. They end when the channel does.
+/// At every turn of this number a worker looks at the kept sessions before it looks at the channel.
+const KEPT_FIRST: u32 = 16;
+
+/// Starts the two threads of a worker. They end when the permits are closed and the waiter has dismissed who watches.
 pub fn spawn(
     index: usize,
     shared: &Arc<Shared>,
@@ -38,7 +40,8 @@ pub fn spawn(
 fn request_thread(shared: &Shared, mut worker: Worker, queue: &Receiver<Arc<Session>>) {
     let index = worker.index;
     while shared.permits.acquire(index) {
-        while let Some(session) = next(shared, &mut worker, queue) {
+        loop {
+            let Some(session) = next(shared, &mut worker, queue) else { return };
             if shared.permits.begin(index) {
                 // Nobody is left who watches.
                 shared.waiter.call();
@@ -59,12 +62,17 @@ fn request_thread(shared: &Shared, mut worker: Worker, queue: &Receiver<Arc<Sess
     }
 }
 
-/// The next session to run: one from the channel, or else the first parked one that has something to say. `None`: the
+/// The next session to run: one from the channel, or else the first parked one that has something to say; at every
+/// sixteenth turn the other way round, so that new sessions without end leave something to the kept ones. `None`: the
 /// router stops.
 fn next(shared: &Shared, worker: &mut Worker, queue: &Receiver<Arc<Session>>) -> Option<Arc<Session>> {
+    worker.turns = worker.turns.wrapping_add(1);
+    let mut channel_first = !worker.turns.is_multiple_of(KEPT_FIRST);
     let mut patience = Some(Duration::ZERO);
     loop {
-        let found = match queue.try_recv() {
+        let queued = if channel_first { queue.try_recv() } else { Err(TryRecvError::Empty) };
+        channel_first = true;
+        let found = match queued {
             // It may have been refused meanwhile.
             Ok(session) => session.state.take().then_some(session),
             Err(TryRecvError::Disconnected) => return None,
@@ -99,5 +107,95 @@ fn run(shared: &Shared, worker: &mut Worker, session: &Arc<Session>) {
         let _cut = shared.registry.slot(worker.index).leave();
         session.socket.abort();
         shared.waiter.close(session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access_log::AccessLog;
+    use crate::arena::Arena;
+    use crate::cells::Cells;
+    use crate::config;
+    use crate::config::model::{AccessFormat, AccessTarget};
+    use crate::http::forwarded::Peer;
+    use crate::metrics::Counters;
+    use crate::permits::Permits;
+    use crate::registry::Registry;
+    use crate::session::Entrance;
+    use crate::snapshot::{Published, Snapshot};
+    use crate::transport::Socket;
+    use crate::waiter::Waiter;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    const FILE: &str = "[listen:a]\naddress = :1\n[route:r]\nrespond = 200 \"ok\"\n";
+
+    fn snapshot(generation: u64, change: impl FnOnce(&mut config::Config)) -> Snapshot {
+        let loaded = config::parse_str("a.ini", FILE, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
+        let mut config = loaded.config;
+        change(&mut config);
+        Snapshot::build(config, generation, vec![(1, 0)], None, |_| None)
+    }
+
+    #[test]
+    fn a_fault_costs_its_session_and_nothing_else() {
+        let shared = Arc::new(Shared {
+            arena: Arena::new(2, 4096),
+            cells: Cells::new(4096),
+            registry: Registry::new(1),
+            permits: Arc::new(Permits::new(1, 1)),
+            waiter: Waiter::new().expect("descriptors"),
+            published: Arc::new(Published::new(snapshot(1, |_| {}))),
+            counters: Arc::new(Counters::default()),
+            access: AccessLog::new(&AccessTarget::Off, AccessFormat::Combined).expect("off"),
+            via: "test".to_owned(),
+        });
+        let (channel, queue) = crossbeam_channel::bounded(1);
+        let mut threads = Vec::new();
+        super::spawn(0, &shared, &queue, &mut |name, run| {
+            threads.push(std::thread::Builder::new().name(name).spawn(run)?);
+            Ok(())
+        })
+        .expect("threads");
+        let entrance = Entrance::new(1);
+        let ask = || {
+            let (ours, mut client) = UnixStream::pair().expect("pair");
+            let socket = Socket::accepted(ours.into(), false);
+            let session = shared.waiter.table.insert(socket, Peer::Unix, &entrance, None, u64::MAX, 0);
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("room");
+            channel.send(session).expect("room");
+            shared.waiter.ring();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).expect("closed");
+            answer
+        };
+        let is_at_rest = || {
+            (shared.arena.free(), shared.registry.running(), shared.permits.at_rest()) == (2, 0, 1)
+                && shared.waiter.table.is_empty()
+        };
+        let comes_to_rest = || {
+            let begun = Instant::now();
+            while !is_at_rest() {
+                assert!(begun.elapsed() < Duration::from_secs(5), "something did not come back");
+                std::thread::yield_now();
+            }
+        };
+        assert!(ask().starts_with(b"HTTP/1.1 200 "));
+        comes_to_rest();
+        // No file makes this: the listener of the session is not there, and the worker faults in the middle of it.
+        shared.published.publish(Arc::new(snapshot(2, |config| config.listens.clear())));
+        assert!(ask().is_empty());
+        comes_to_rest();
+        shared.published.publish(Arc::new(snapshot(3, |_| {})));
+        assert!(ask().starts_with(b"HTTP/1.1 200 "));
+        comes_to_rest();
+        assert_eq!(shared.counters.panics.value(), 1);
+        shared.permits.close();
+        shared.waiter.dismiss();
+        for thread in threads {
+            thread.join().expect("no fault got out");
+        }
     }
 }

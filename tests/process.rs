@@ -5,7 +5,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 
 use support::router::{Signal, one_pool};
-use support::{DEADLINE, Origin, Refusing, Router, Setup, TempDir, eventually, ms, reply, run};
+use support::{Client, DEADLINE, Origin, Refusing, Router, Setup, TempDir, eventually, ms, reply, run};
 
 /// Every thread: its name, and its scheduling policy (field 41 of proc(5) stat).
 fn threads(router: &Router) -> Vec<(String, String)> {
@@ -43,6 +43,56 @@ fn threads_are_two_a_worker_and_all_are_named() {
     let clients: Vec<_> = (0..50).map(|_| router.client()).collect();
     router.wait_counter("sessions", |n| n >= clients.len() as u64);
     assert_eq!(count(&self::threads(&router), |_| true), 20 * 2 + 10);
+}
+
+/// How often this thread has gone to sleep.
+fn sleeps(router: &Router, thread: &str) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", router.pid())).expect("a running process");
+    let status = tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok())
+        .find(|status| status.starts_with(&format!("Name:\t{thread}\n")))
+        .expect("a thread of this name");
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("in proc(5)");
+    count.trim().parse().expect("a number")
+}
+
+#[test]
+fn a_router_whose_workers_all_wait_sleeps_and_still_hears_its_parked_sessions() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[server]\nworkers = 2\n[timeouts]\nqueue = 300ms");
+    let mut parked = router.client();
+    parked.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut answering, _request) = origin.accept_request();
+    answering.reply(200, "ok");
+    assert_eq!(parked.read_response().status, 200);
+    answering.close();
+    // For some milliseconds it looks whether workers are free; then there are deadlines only, ten times a second.
+    let falls_asleep = |parked: &mut Client| {
+        (0..5).any(|_| {
+            let before = sleeps(&router, "waiter");
+            parked.expect_silence_for(ms(200));
+            sleeps(&router, "waiter") - before < 20
+        })
+    };
+    assert!(falls_asleep(&mut parked), "the waiter does not sleep though workers are free");
+    let mut clients: Vec<_> = (0..2).map(|_| router.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    router.wait_counter("running", |n| n == 2);
+    assert!(falls_asleep(&mut parked), "the waiter does not sleep though nothing happens");
+    parked.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(parked.read_response().status, 503, "it was heard, and queued");
+    let mut parked = router.client();
+    // Held until both are answered: which of them is whose is not known.
+    let mut answering = [origin.accept_request().0, origin.accept_request().0];
+    for conn in &mut answering {
+        conn.reply(200, "late");
+    }
+    for client in &mut clients {
+        assert_eq!(client.read_response().status, 200);
+    }
+    assert!(falls_asleep(&mut parked), "the waiter does not sleep though workers are free again");
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! The waiter's thread: deadlines become refusals or ends, and, while no worker is free to watch, events become sessions
 //! on the channel.
 //!
-//! As long as workers are free, or come to watch within half a millisecond, this thread leaves the events to them. Else it
-//! takes a batch: the sessions stand in the channel then, where the monitor sees that they wait, and `timeouts.queue`
-//! counts. After 10 ms it takes one all the same, or acceptors that keep the channel full would starve kept sessions.
+//! As long as workers are free, this thread leaves the events to them. While they only come to watch between two sessions it
+//! takes a batch every 10 ms, and when none has come for half a millisecond, at once: these sessions stand in the channel
+//! then, where the monitor sees that they wait, and `timeouts.queue` counts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{LINGER, NO_EVENT, Order, Refuse, SWEEP, Waiter, WaiterRefusal};
+use super::watch::NO_EVENT;
+use super::{LINGER, Order, Refuse, SWEEP, Waiter, WaiterRefusal, timespec};
 use crate::clock;
 use crate::metrics::Counters;
 use crate::park::ParkState;
@@ -23,12 +25,33 @@ use crate::sync::{Arc, Ordering};
 const BATCH: usize = 256;
 /// How often it is seen to whether anybody watches, while no worker is free.
 const STEP: Duration = Duration::from_micros(500);
-/// For how long the events are left to workers that come to watch, or that have enough to do with the channel.
+/// For how long the events are left to workers that come to watch, but are never free.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
-/// Sessions on the channel that are enough to do.
-const LOW_WATER: usize = 16;
 /// After so many steps on end at which a worker was free this thread sleeps again.
-const CALM: u32 = 20;
+const CALM_STEPS: u32 = 20;
+
+/// Who watches the parked sessions.
+#[derive(Debug, Clone, Copy)]
+enum Guard {
+    /// Workers that are free: this thread sleeps.
+    Calm,
+    /// Workers, between two sessions: this thread looks after them, a step at a time, and for some after the last.
+    Alert { steps: u32 },
+    /// Nobody else, and all is quiet: this thread does.
+    Alone,
+}
+
+impl Guard {
+    /// A worker is free.
+    fn at_ease(self) -> Self {
+        match self {
+            Self::Calm => Self::Calm,
+            Self::Alert { steps } if steps >= CALM_STEPS => Self::Calm,
+            Self::Alert { steps } => Self::Alert { steps: steps + 1 },
+            Self::Alone => Self::Alert { steps: 0 },
+        }
+    }
+}
 
 /// What the waiter's thread works with.
 pub struct WaiterThread<R> {
@@ -67,26 +90,28 @@ impl<R: Refuse> WaiterThread<R> {
         let mut picked: Vec<Arc<Session>> = Vec::new();
         let mut swept = Instant::now();
         let mut looked = Instant::now();
-        // Steps at which a worker was free; `CALM` of them: it may sleep.
-        let mut calm = CALM;
+        let mut guard = Guard::Calm;
         loop {
-            let sweep_in = SWEEP.saturating_sub(swept.elapsed());
-            let orders = self.rest(calm >= CALM && ready.is_empty(), sweep_in);
+            // What did not fit onto the channel is tried again soon.
+            let guard_now = if ready.is_empty() { guard } else { Guard::Alert { steps: 0 } };
+            let orders = self.rest(guard_now, SWEEP.saturating_sub(swept.elapsed()));
             // Once a batch: the time a session may be queued is not worth a look at the clock each.
             let queue_due = clock::due_ms((self.queue_timeout)());
             if !self.obey(orders, queue_due, &mut ready, &mut picked) {
                 return;
             }
-            if self.permits.any_idle() {
-                calm = (calm + 1).min(CALM);
+            let free = self.permits.any_idle();
+            guard = if free && self.channel.is_empty() {
+                guard.at_ease()
             } else {
-                calm = 0;
-                let busy = self.waiter.watched.swap(false, Ordering::Relaxed) || self.channel.len() > LOW_WATER;
-                if ready.len() < BATCH && (!busy || looked.elapsed() >= PAUSE_MAX) {
+                let watched = self.waiter.watched.swap(false, Ordering::Relaxed) || free;
+                if watched && looked.elapsed() < PAUSE_MAX {
+                    Guard::Alert { steps: 0 }
+                } else {
                     looked = Instant::now();
-                    self.look(queue_due, &mut ready);
+                    if self.look(queue_due, &mut ready) || watched { Guard::Alert { steps: 0 } } else { Guard::Alone }
                 }
-            }
+            };
             self.send(&mut ready);
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
@@ -95,34 +120,43 @@ impl<R: Refuse> WaiterThread<R> {
         }
     }
 
-    /// Sleeps until there are orders, and takes them: one step, or, when it is `calm`, for `sweep_in` or until no worker is
-    /// free.
-    fn rest(&self, calm: bool, sweep_in: Duration) -> Vec<Order> {
+    /// Sleeps until there are orders, and takes them; for `sweep_in` at most, or for what `guard` says.
+    fn rest(&self, guard: Guard, sweep_in: Duration) -> Vec<Order> {
         let waiter = &*self.waiter;
-        let mut orders = waiter.orders.lock();
-        if orders.is_empty() {
-            waiter.asleep.store(calm, Ordering::SeqCst);
-            // Whoever took the last free place before it saw us asleep relies on this look.
-            if !calm {
-                waiter.wake.wait_for(&mut orders, STEP);
-            } else if self.permits.any_idle() {
-                waiter.wake.wait_for(&mut orders, sweep_in);
+        let wake = || PollFd::new(&waiter.wake, PollFlags::IN);
+        // An error is a signal that came: it is looked at again, as after any other end of the wait.
+        let _woken = match guard {
+            Guard::Calm => {
+                waiter.asleep.store(true, Ordering::SeqCst);
+                // Whoever took the last free place before it saw us asleep relies on this look.
+                let free = self.permits.any_idle();
+                let woken = poll(&mut [wake()], Some(&timespec(if free { sweep_in } else { Duration::ZERO })));
+                waiter.asleep.store(false, Ordering::SeqCst);
+                woken
             }
-            waiter.asleep.store(false, Ordering::SeqCst);
-        }
-        std::mem::take(&mut *orders)
+            Guard::Alert { .. } => poll(&mut [wake()], Some(&timespec(STEP))),
+            Guard::Alone => poll(&mut [wake(), PollFd::new(&waiter.epoll, PollFlags::IN)], Some(&timespec(sweep_in))),
+        };
+        let _empty = rustix::io::read(&waiter.wake, &mut [0; 8]);
+        std::mem::take(&mut *waiter.orders.lock())
     }
 
-    /// Takes a batch of events from the kernel.
-    fn look(&self, queue_due: u64, ready: &mut Ready) {
+    /// Takes a batch of events from the kernel, if there is room for one. Whether there was something.
+    fn look(&self, queue_due: u64, ready: &mut Ready) -> bool {
         let mut events = [NO_EVENT; BATCH];
-        for event in self.waiter.poll(&mut events, Some(Duration::ZERO)) {
+        let room = BATCH.saturating_sub(ready.len());
+        if room == 0 {
+            return true;
+        }
+        let found = self.waiter.poll(&mut events[..room], Some(Duration::ZERO));
+        for event in found {
             if let Some(session) = self.waiter.event(event, &self.registry, ParkState::event) {
                 queue(session, queue_due, ready);
             }
         }
         // The bell may have been among them, for a worker that watches since.
         self.ring();
+        !found.is_empty()
     }
 
     /// If a worker watches, it looks at the channel.
@@ -159,11 +193,7 @@ impl<R: Refuse> WaiterThread<R> {
     fn obey(&mut self, orders: Vec<Order>, queue_due: u64, ready: &mut Ready, picked: &mut Vec<Arc<Session>>) -> bool {
         for order in orders {
             match order {
-                Order::Requeue(session) => {
-                    if session.state.requeue() {
-                        queue(session, queue_due, ready);
-                    }
-                }
+                Order::Requeue(session) => queue(session, queue_due, ready),
                 Order::Shed(count) => {
                     self.shed(count, picked);
                     self.waiter.shedding.store(false, Ordering::SeqCst);

@@ -114,6 +114,64 @@ fn a_slow_backend_is_asked_by_more_workers_than_hold_permits() {
     router.assert_at_rest();
 }
 
+#[test]
+fn a_parked_client_is_heard_at_once_though_all_who_may_watch_are_stuck() {
+    let _alone = alone();
+    let (silent, origin) = (Origin::bind(), after(Duration::ZERO));
+    let router = Router::start(&format!(
+        "[server]\nworkers = 256\n[listen:http]\naddress = 127.0.0.1:0\npool = quick\n[route:stuck]\npath = /stuck\n\
+         pool = silent\n[pool:silent]\nbackend = {silent}\n[pool:quick]\nbackend = {origin}\n"
+    ));
+    let permits = router.counter("permits") as usize;
+    let mut client = router.client();
+    assert_eq!(client.get("/").status, 200);
+    let hiccups = Hiccups::watch();
+    let mut stuck = Vec::new();
+    let mut times: Vec<Duration> = Vec::new();
+    while stuck.len() + permits < 256 {
+        // Each is run by one that watched, and the last of those is gone when the client asks.
+        for _ in 0..permits {
+            let mut one = router.client();
+            one.send("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n");
+            stuck.push((one, silent.accept_request()));
+        }
+        let asked = Instant::now();
+        assert_eq!(client.get("/").status, 200);
+        times.push(asked.elapsed());
+        // Those that came in their place are at rest.
+        client.expect_silence_for(ms(30));
+    }
+    times.sort();
+    let (most, limit) = (times[3 * times.len() / 4], ms(20) + hiccups.allowance(4));
+    assert!(most < limit, "three of four: {times:?}, allowed {limit:?}");
+}
+
+#[test]
+fn new_clients_without_end_do_not_starve_a_kept_one() {
+    let _alone = alone();
+    let origin = after(ms(5));
+    let router = Router::to_with(&origin, "[server]\nworkers = 1\n[timeouts]\nqueue = 1m");
+    let mut kept = router.client();
+    assert_eq!(kept.get("/").status, 200);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        for _ in 0..48 {
+            let ask = || {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(router.client().get("/").status, 200);
+                }
+            };
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, ask).expect("a thread");
+        }
+        for _ in 0..3 {
+            // More than enough to do for one worker: it never comes to watch the kept ones.
+            router.wait_counter("queued", |n| n > 20);
+            assert_eq!(kept.get("/").status, 200);
+        }
+    });
+}
+
 /// `count` clients, each on one connection asking again and again while `script` runs; how many answers there were.
 #[track_caller]
 fn keep_asking(router: &Router, count: usize, script: impl FnOnce(&AtomicU64)) -> u64 {
