@@ -139,9 +139,8 @@ mod tests {
         Snapshot::build(config, generation, vec![(1, 0)], None, |_| None)
     }
 
-    #[test]
-    fn a_fault_costs_its_session_and_nothing_else() {
-        let shared = Arc::new(Shared {
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared {
             arena: Arena::new(2, 4096),
             cells: Cells::new(4096),
             registry: Registry::new(1),
@@ -151,7 +150,39 @@ mod tests {
             counters: Arc::new(Counters::default()),
             access: AccessLog::new(&AccessTarget::Off, AccessFormat::Combined).expect("off"),
             via: "test".to_owned(),
-        });
+        })
+    }
+
+    /// A queued session, and its client.
+    fn session(shared: &Shared, entrance: &Arc<Entrance>) -> (Arc<Session>, UnixStream) {
+        let (ours, client) = UnixStream::pair().expect("pair");
+        let socket = Socket::accepted(ours.into(), false);
+        (shared.waiter.table.insert(socket, Peer::Unix, entrance, None, u64::MAX, 0), client)
+    }
+
+    #[test]
+    fn kept_sessions_have_a_turn_however_many_new_ones_there_are() {
+        let (shared, entrance) = (shared(), Entrance::new(1));
+        let (channel, queue) = crossbeam_channel::bounded(64);
+        let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
+        let (partner, _response) = pair::new(0, registry, waiter, Arc::clone(&shared.counters));
+        let mut worker = Worker::new(0, partner, queue.clone());
+        let (kept, mut client) = session(&shared, &entrance);
+        assert!(kept.state.take());
+        shared.waiter.register(&kept).expect("watched");
+        assert!(kept.state.park());
+        client.write_all(b"GET").expect("room");
+        let new: Vec<_> = (0..64).map(|_| session(&shared, &entrance)).collect();
+        for (session, _client) in &new {
+            channel.send(Arc::clone(session)).expect("room");
+        }
+        let taken = (0..2 * KEPT_FIRST).map(|_| next(&shared, &mut worker, &queue).expect("there are more").token);
+        assert_eq!(taken.filter(|token| *token == kept.token).count(), 1);
+    }
+
+    #[test]
+    fn a_fault_costs_its_session_and_nothing_else() {
+        let shared = shared();
         let (channel, queue) = crossbeam_channel::bounded(1);
         let mut threads = Vec::new();
         super::spawn(0, &shared, &queue, &mut |name, run| {
@@ -161,9 +192,7 @@ mod tests {
         .expect("threads");
         let entrance = Entrance::new(1);
         let ask = || {
-            let (ours, mut client) = UnixStream::pair().expect("pair");
-            let socket = Socket::accepted(ours.into(), false);
-            let session = shared.waiter.table.insert(socket, Peer::Unix, &entrance, None, u64::MAX, 0);
+            let (session, mut client) = session(&shared, &entrance);
             client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("room");
             channel.send(session).expect("room");
             shared.waiter.ring();
