@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::sync::{Condvar, Mutex, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use support::{Client, Origin, Router, ServingOrigin, Setup, ms, pattern, reply};
 
 fn quick() -> ServingOrigin {
@@ -183,31 +183,24 @@ fn idle_sessions_do_not_keep_a_new_client_waiting() {
 }
 
 #[test]
-fn sessions_that_come_at_once_are_all_run_though_none_of_them_ends() {
-    const CLIENTS: usize = 8;
-    let (arrived, more) = (Mutex::new(0_usize), Condvar::new());
-    let origin = Origin::serve(move |_| {
-        let mut count = arrived.lock().expect("no panic");
-        *count += 1;
-        more.notify_all();
-        let all = count.next_multiple_of(CLIENTS);
-        let waited = more.wait_timeout_while(count, Duration::from_secs(5), |count| *count < all);
-        let status = if waited.expect("no panic").1.timed_out() { 500 } else { 200 };
-        reply(status, &[], "all are here")
+fn kept_sessions_that_wait_are_queued_though_the_worker_comes_to_watch_between_two() {
+    let origin = Origin::serve(|request| {
+        if request.target == "/slow" {
+            std::thread::sleep(ms(50));
+        }
+        reply(200, &[], "ok")
     });
-    let router = Router::to(&origin);
-    for _ in 0..20 {
-        // Stopped, so that they are accepted in one go: one ring of the bell may then be for several of them.
-        kill_process(Pid::from_raw(router.pid().cast_signed()).expect("a process"), Signal::STOP).expect("it is ours");
-        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| router.client()).collect();
-        for client in &mut clients {
-            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        }
-        kill_process(Pid::from_raw(router.pid().cast_signed()).expect("a process"), Signal::CONT).expect("it is ours");
-        for client in &mut clients {
-            assert_eq!(client.read_response().status, 200);
-        }
+    let router = Router::to_with(&origin, "[server]\nworkers = 1\n[timeouts]\nqueue = 500ms");
+    let mut kept: Vec<Client> = (0..40).map(|_| router.client()).collect();
+    for client in &mut kept {
+        assert_eq!(client.get("/").status, 200);
     }
+    for client in &mut kept {
+        client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    // Two seconds of work for one worker.
+    let refused = kept.iter_mut().filter_map(|client| (client.read_response().status == 503).then_some(())).count();
+    assert!(refused >= 10, "{refused} refused");
 }
 
 #[test]

@@ -3,11 +3,14 @@
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::clients::StopOnDrop;
 use crate::origin::{BusyOrigin, STACK};
-use crate::support::{Client, DEADLINE, Origin, Router, eventually, ms};
+use crate::support::{Client, DEADLINE, Origin, Router, eventually, ms, reply};
 use crate::wire::Head;
 use crate::{Hiccups, alone};
 
@@ -141,9 +144,7 @@ fn a_parked_client_is_heard_at_once_though_all_who_may_watch_are_stuck() {
         // Those that came in their place are at rest.
         client.expect_silence_for(ms(30));
     }
-    times.sort();
-    let (most, limit) = (times[3 * times.len() / 4], ms(20) + hiccups.allowance(4));
-    assert!(most < limit, "three of four: {times:?}, allowed {limit:?}");
+    assert_most_within(&mut times, ms(20) + hiccups.allowance(4));
 }
 
 #[test]
@@ -170,6 +171,70 @@ fn new_clients_without_end_do_not_starve_a_kept_one() {
             assert_eq!(kept.get("/").status, 200);
         }
     });
+}
+
+#[test]
+fn sessions_that_come_at_once_are_all_run_though_none_of_them_ends() {
+    const CLIENTS: usize = 8;
+    let _alone = alone();
+    let (arrived, more) = (Mutex::new(0_usize), Condvar::new());
+    let origin = Origin::serve(move |_| {
+        let mut count = arrived.lock().expect("no panic");
+        *count += 1;
+        more.notify_all();
+        let all = count.next_multiple_of(CLIENTS);
+        let waited = more.wait_timeout_while(count, Duration::from_secs(5), |count| *count < all);
+        let status = if waited.expect("no panic").1.timed_out() { 500 } else { 200 };
+        reply(status, &[], "all are here")
+    });
+    let router = Router::to(&origin);
+    let hiccups = Hiccups::watch();
+    let mut times: Vec<Duration> = Vec::new();
+    for _ in 0..20 {
+        // Stopped, so that they are accepted in one go: one ring of the bell may then be for several of them.
+        kill_process(Pid::from_raw(router.pid().cast_signed()).expect("a process"), Signal::STOP).expect("it is ours");
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| router.client()).collect();
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        kill_process(Pid::from_raw(router.pid().cast_signed()).expect("a process"), Signal::CONT).expect("it is ours");
+        let begun = Instant::now();
+        for client in &mut clients {
+            assert_eq!(client.read_response().status, 200);
+        }
+        times.push(begun.elapsed());
+        // For as long as the waiter looks after workers it would find what was forgotten, and after that a sweep later.
+        clients[0].expect_silence_for(ms(30));
+    }
+    assert_most_within(&mut times, ms(30) + hiccups.allowance(6));
+}
+
+#[test]
+fn what_was_put_away_goes_on_at_once() {
+    let _alone = alone();
+    let origin = after(Duration::ZERO);
+    let router = Router::to(&origin);
+    let hiccups = Hiccups::watch();
+    let mut times: Vec<Duration> = Vec::new();
+    for _ in 0..8 {
+        let mut client = router.client();
+        let begun = Instant::now();
+        // Two turns of 32 exchanges, and a third one.
+        client.send(GET.repeat(70));
+        for _ in 0..70 {
+            assert_eq!(client.read_response().status, 200);
+        }
+        times.push(begun.elapsed());
+        client.expect_silence_for(ms(30));
+    }
+    assert_most_within(&mut times, ms(30) + hiccups.allowance(6));
+}
+
+/// Three of four: one may have been unlucky.
+#[track_caller]
+fn assert_most_within(times: &mut [Duration], limit: Duration) {
+    times.sort();
+    assert!(times[3 * times.len() / 4] < limit, "three of four: {times:?}, allowed {limit:?}");
 }
 
 /// `count` clients, each on one connection asking again and again while `script` runs; how many answers there were.
