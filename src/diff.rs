@@ -140,6 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn whom_a_listen_or_a_route_serves_is_a_part_of_it() {
+        let file = |rules: &str| config(&format!("[listen:http]\naddress = 127.0.0.1:1\n{rules}"));
+        let (before, after) = ("allow = 10.0.0.0/8\ndeny = 10.0.0.0/7\n", "deny = 10.0.0.0/7\n");
+        assert_eq!(summary(&file(before), &file(before)), "nothing changed");
+        assert_eq!(summary(&file(before), &file(after)), "changed listen:http");
+        let route = "[route:a]\nrespond = 200 x\n";
+        let denied = format!("{route}deny = unix\n");
+        assert_eq!(summary(&file(route), &file(&denied)), "changed route:a");
+    }
+
+    #[test]
     fn what_needs_a_restart_shows_both_values() {
         let small = "[listen:http]\naddress = 127.0.0.1:1\n";
         let file = config(&format!("{small}[server]\nworkers = 7\n"));

@@ -27,6 +27,8 @@ pub enum CloseReason {
     NoRoute,
     /// Only the method failed.
     MethodNotAllowed,
+    /// The listen or the route does not serve this client (`deny`, or not among `allow`).
+    Denied,
     /// The client closed or reset in the middle of an exchange.
     ClientGone,
     /// The request body stopped coming (`timeouts.body`).
@@ -69,6 +71,7 @@ impl CloseReason {
             Self::Refused(_) => "refused",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Denied => "denied",
             Self::ClientGone => "client_gone",
             Self::ClientBodyLate => "client_body_late",
             Self::ClientNotReading => "client_not_reading",
@@ -95,6 +98,7 @@ impl CloseReason {
             Self::Refused(refusal) => refusal.why,
             Self::NoRoute => "no route matches this request",
             Self::MethodNotAllowed => "the route does not take this method",
+            Self::Denied => "this address is not served here",
             Self::ClientGone => "the client closed before the exchange was complete",
             Self::ClientBodyLate => "the request body stopped coming",
             Self::ClientNotReading => "the client took nothing of its answer for too long",
@@ -129,6 +133,7 @@ impl CloseReason {
             Self::Done
             | Self::NoRoute
             | Self::MethodNotAllowed
+            | Self::Denied
             | Self::NoBackend
             | Self::NoDescriptor
             | Self::TunnelIdle
@@ -144,6 +149,7 @@ impl CloseReason {
             Self::Refused(refusal) => refusal.status,
             Self::NoRoute => 404,
             Self::MethodNotAllowed => 405,
+            Self::Denied => 403,
             Self::ClientGone | Self::ClientNotReading => 499,
             Self::ClientBodyLate => 408,
             Self::BackendRefused | Self::BackendClosed | Self::BadAnswer(_) | Self::AnswerCut => 502,

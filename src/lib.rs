@@ -40,7 +40,7 @@
 //! reaper registry permits park
 //! snapshot pool resolver backend balance metrics cells line_queue
 //! config error
-//! route
+//! route admission
 //! http
 //! ids buf arena transport sys clock sync
 //! ```
@@ -62,6 +62,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod access_log;
+pub mod admission;
 pub mod answer;
 pub mod arena;
 pub mod backend;

@@ -125,6 +125,11 @@ impl Maker<'_> {
             listen: self.listen,
             course: Course::Answer(OwnAnswer::default(), CloseReason::NoRoute),
         };
+        // Before anything else is told to whom it is not for.
+        if !listen.admission.admits(client) {
+            plan.course = failure(CloseReason::Denied, &plan.asker.id);
+            return Ok(plan);
+        }
         if head.fields.iter().any(|field| field.name.eq_ignore_ascii_case("via") && contains(field.value, self.via)) {
             plan.course = failure(CloseReason::Refused(LOOP), &plan.asker.id);
             return Ok(plan);
@@ -141,6 +146,7 @@ impl Maker<'_> {
                 plan.facts.route = Some(index);
                 plan.facts.response_limit = route.timeout.unwrap_or(config.timeouts.response);
                 match &route.action {
+                    _ if !route.admission.admits(client) => failure(CloseReason::Denied, &plan.asker.id),
                     Action::Pool(pool) => self.forward(&plan, &head, *pool, out),
                     Action::Redirect { code, location } => {
                         let mut target = Vec::new();

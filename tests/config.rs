@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use layer7router::admission::Admission;
 use layer7router::config::model::{
     AccessFormat, AccessTarget, Action, BackendAddress, HostPattern, ListenAddress, LogFile, PathPattern, Scheduling,
 };
 use layer7router::config::schema::{KEYS, SectionKind};
 use layer7router::config::{Loaded, Origin, Reports, from_flags, load, parse_str};
+use layer7router::http::forwarded::Peer;
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config");
 const SHIPPED: &str = include_str!("../config.ini");
@@ -220,7 +222,7 @@ fn names_of_the_table_are_unique_within_a_section() {
 fn the_keys_that_repeat_are_those_of_the_issue() {
     let listed: HashSet<&str> = KEYS.iter().filter(|key| key.list).map(|key| key.name).collect();
     let issue = "address backend host path method header listen set_header remove_header set_response_header \
-                 remove_response_header trusted_proxy";
+                 remove_response_header trusted_proxy allow deny";
     assert_eq!(listed, issue.split_whitespace().collect());
 }
 
@@ -273,6 +275,12 @@ fn every_key_means_what_it_says() {
     let networks: Vec<_> = http.trusted.networks.iter().map(ToString::to_string).collect();
     assert_eq!((networks.as_slice(), http.trusted.unix), (&["127.0.0.0/8".to_owned(), "::1/128".to_owned()][..], true));
     assert_eq!((http.backlog, http.socket_mode), (1, 0o600));
+    let served = |admission: &Admission, client: &str| admission.admits(Peer::Ip(client.parse().expect("an address")));
+    let due = [("192.0.2.66", false), ("192.0.2.67", true), ("192.0.3.1", false), ("::1", true)];
+    for (client, due) in due {
+        assert_eq!(served(&http.admission, client), due, "{client}");
+    }
+    assert!(!http.admission.admits(Peer::Unix));
 
     // Included sections come first: the include is at the top.
     let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
@@ -287,6 +295,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(api.hosts, [exact, HostPattern::Suffix(".api.example.com".to_owned())]);
     assert_eq!(api.paths, [PathPattern::Prefix("/v1".to_owned()), PathPattern::Exact("/v1".to_owned())]);
     assert_eq!(api.methods, ["GET", "PURGE"]);
+    assert!(served(&api.admission, "2001:db8::1") && !served(&api.admission, "2001:db8::2"));
     let headers: Vec<_> = api.headers.iter().map(|header| (header.name.as_str(), header.value.as_deref())).collect();
     assert_eq!(headers, [("X-Beta", None), ("X-Mode", Some("a # b"))]);
     let set: Vec<_> = api.set_header.iter().map(|(name, value)| format!("{name}|{value}")).collect();
@@ -324,6 +333,16 @@ fn effective_values_say_where_they_come_from() {
     assert_eq!(shown[listen + 1], "listen:http address=:9 config.ini:3");
     assert_eq!(shown[listen + 2], "listen:http backlog=4096 default");
     assert_eq!(loaded.path, Path::new("config.ini"));
+}
+
+#[test]
+fn effective_values_that_are_one_list_are_shown_in_its_order() {
+    let rules = "deny = 10.0.0.1\nallow = 10.0.0.0/8\ndeny = 10.0.0.0/7\n";
+    let loaded = good(&format!("[listen:http]\naddress = :8080\n{rules}"));
+    let shown: Vec<_> = loaded.settings.iter().filter(|setting| setting.section == "listen:http").collect();
+    let keys: String = shown.iter().map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect();
+    assert!(keys.ends_with(rules), "{keys}");
+    assert_eq!(shown.len(), 6, "{keys}");
 }
 
 #[test]

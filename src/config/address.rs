@@ -96,20 +96,29 @@ pub fn backend(text: &str, demo_number: usize) -> Result<Backend, Fault> {
     Ok(Backend { address, weight: weight.unwrap_or(1) })
 }
 
-/// One of `trusted_proxy`: `None` is `unix`.
+/// One of `trusted_proxy`, `allow` or `deny`: `None` is `unix`.
 pub fn network(text: &str) -> Result<Option<IpNet>, Fault> {
     if text == "unix" {
         return Ok(None);
     }
     let network = match text.parse::<IpAddr>() {
-        Ok(ip) => Ok(IpNet::from(ip)),
+        Ok(ip) => Ok(IpNet::from(ip.to_canonical())),
         // `127.0.0.1/8` is common and means 127.0.0.0/8 to everyone.
-        Err(_) => text.parse::<IpNet>().map(|network| network.trunc()),
+        Err(_) => text.parse::<IpNet>().map(|network| unmapped(network.trunc())),
     };
     network.map(Some).map_err(|_| {
         Fault::whole(text, format!("{} is not a network", quoted(text)))
             .help("write 10.0.0.0/8, fd00::/8, 127.0.0.1 or unix".to_owned())
     })
+}
+
+/// `::ffff:10.0.0.0/104` is 10.0.0.0/8: no client's address is ever mapped, so that as written it would name nobody.
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
+        (Some(address), Some(bits)) => IpNet::new(address.into(), bits).unwrap_or(network),
+        _ => network,
+    }
 }
 
 fn unix(path: &str) -> Result<PathBuf, Fault> {
@@ -279,6 +288,9 @@ mod tests {
     fn networks() {
         assert_eq!(network("127.0.0.1/8").ok().flatten().map(|n| n.to_string()), Some("127.0.0.0/8".to_owned()));
         assert_eq!(network("::1").ok().flatten().map(|n| n.to_string()), Some("::1/128".to_owned()));
+        for (mapped, due) in [("::ffff:10.1.2.3", "10.1.2.3/32"), ("::ffff:10.1.2.3/104", "10.0.0.0/8")] {
+            assert_eq!(network(mapped).ok().flatten().map(|n| n.to_string()).as_deref(), Some(due), "{mapped}");
+        }
         assert_eq!(network("unix"), Ok(None));
         assert!(network("10.0.0.0/33").is_err());
         assert!(network("all").is_err());

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::diagnostics::Collector;
-use super::schema::SectionKind;
+use super::schema::{Key, Kind, SectionKind};
 use super::section::Section;
 
 /// One effective value.
@@ -68,13 +68,23 @@ fn add(collector: &Collector, section: &Section, settings: &mut Vec<Setting>) {
     let setting = |key, value: &str, origin| Setting { section: title.clone(), key, value: value.to_owned(), origin };
     for key in section.kind.keys() {
         let before = settings.len();
-        for entry in section.all(key) {
+        // Their order decides, so they are shown in it, at the first of their keys that was given.
+        let together: Vec<&'static Key> = section.kind.keys().filter(|other| shares_order(key, other)).collect();
+        if together.iter().take_while(|other| **other != key).any(|other| section.one(other).is_some()) {
+            continue;
+        }
+        for entry in section.any(&together) {
             if let Some(value) = &entry.value {
-                settings.push(setting(key.name, &value.text, collector.origin(entry.at)));
+                settings.push(setting(entry.key.name, &value.text, collector.origin(entry.at)));
             }
         }
         if let Some(default) = key.default.filter(|_| settings.len() == before) {
             settings.push(setting(key.name, default, Origin::Default));
         }
     }
+}
+
+/// Whether lines of both keys are one list.
+fn shares_order(key: &Key, other: &Key) -> bool {
+    key == other || (key.kind == Kind::Admission && other.kind == Kind::Admission)
 }

@@ -11,6 +11,7 @@
 //! Not here: when it is read again, and what is done with it.
 
 mod address;
+mod admission;
 mod build;
 mod diagnostics;
 mod document;

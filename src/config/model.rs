@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::admission::Admission;
 use crate::http::template::Template;
 pub use crate::route::{HeaderPattern, HostPattern, PathPattern};
 
@@ -154,6 +155,8 @@ pub struct Listen {
     pub socket_mode: u32,
     /// Whose forwarding fields are believed.
     pub trusted: Trusted,
+    /// Whom it serves.
+    pub admission: Admission,
     /// Index into `pools`: where a request goes that no route matches; `None` is 404.
     pub pool: Option<usize>,
 }
@@ -198,6 +201,8 @@ pub struct Route {
     pub methods: Vec<String>,
     /// Alternatives; empty is any.
     pub headers: Vec<HeaderPattern>,
+    /// Whom it serves of those whose request matches.
+    pub admission: Admission,
     /// A path prefix to take away before forwarding: begins with `/`, does not end with `/`.
     pub strip_prefix: Option<String>,
     /// Fields set on the request, in order. `Host` may be among them.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::address;
+use super::admission::admission;
 use super::build::{Builder, choice};
 use super::diagnostics::{Fault, Report, Span, quoted};
 use super::headers::{self, Direction};
@@ -100,6 +101,7 @@ fn listen(b: &mut Builder<'_>, s: &Section, pools: &Names<'_>, overlap: &mut Ove
         backlog: u32::try_from(b.count(s, &schema::BACKLOG)).unwrap_or(u32::MAX),
         socket_mode: b.scalar(s, &schema::SOCKET_MODE, units::mode),
         trusted,
+        admission: admission(b, s, &schema::LISTEN_ALLOW, &schema::LISTEN_DENY),
         pool: s.one(&schema::LISTEN_POOL).and_then(|entry| pools.find(b, entry)),
     }
 }
@@ -129,6 +131,7 @@ fn route(b: &mut Builder<'_>, s: &Section, listens: &Names<'_>, pools: &Names<'_
         paths: b.list(s, &schema::ROUTE_PATH, |_, text| matching::path(text)),
         methods: b.list(s, &schema::ROUTE_METHOD, |_, text| matching::method(text)),
         headers: b.list(s, &schema::ROUTE_HEADER, |_, text| matching::header(text)),
+        admission: admission(b, s, &schema::ROUTE_ALLOW, &schema::ROUTE_DENY),
         strip_prefix: b.optional(s, &schema::STRIP_PREFIX, |_, text| matching::prefix(text)),
         set_header: b.list(s, &schema::SET_HEADER, |_, text| headers::set_request(text)),
         remove_header: b.list(s, &schema::REMOVE_HEADER, |_, text| headers::remove(text, Direction::Request)),

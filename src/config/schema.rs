@@ -111,6 +111,8 @@ pub enum Kind {
     Address,
     /// Whom to trust.
     Network,
+    /// Whom to serve: all keys of this kind in a section are one list, in the order of the file.
+    Admission,
     /// A host pattern.
     Host,
     /// A path pattern.
@@ -269,6 +271,10 @@ keys! {
         "Permission bits of unix: addresses, in octal.";
     TRUSTED_PROXY: Listen "trusted_proxy" Kind::Network, list, None, "10.0.0.0/8",
         "Whose X-Forwarded-* fields are believed: a network, an address, or unix; repeats.";
+    LISTEN_ALLOW: Listen "allow" Kind::Admission, list, None, "192.0.2.0/24",
+        "Serve these clients: a network, an address, or unix; with deny in file order, the first decides; repeats.";
+    LISTEN_DENY: Listen "deny" Kind::Admission, list, None, "192.0.2.7",
+        "Refuse these clients with 403; who is not named is refused if there is an allow, else served; repeats.";
     LISTEN_POOL: Listen "pool" Kind::Reference(SectionKind::Pool), once, None, "demo",
         "Where a request goes that no route matches; without it 404.";
 
@@ -282,6 +288,10 @@ keys! {
         "A request method; repeats.";
     ROUTE_HEADER: Route "header" Kind::Header, list, None, "X-Beta: yes",
         "Name, or Name: value; a request must have it; repeats.";
+    ROUTE_ALLOW: Route "allow" Kind::Admission, list, None, "192.0.2.0/24",
+        "On this route, serve these clients: a network, an address, or unix; with deny in file order; repeats.";
+    ROUTE_DENY: Route "deny" Kind::Admission, list, None, "192.0.2.7",
+        "On this route, refuse these clients with 403; as in a listen; repeats.";
     STRIP_PREFIX: Route "strip_prefix" Kind::Prefix, once, None, "/v1",
         "Taken from the front of the path before forwarding.";
     SET_HEADER: Route "set_header" Kind::RequestField, list, None, "X-Client: {client_ip}",
