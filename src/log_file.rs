@@ -307,7 +307,8 @@ mod tests {
         for (line, end) in ours.iter().zip(["2\\nof two lines", "3", "5, asked for", "6"]) {
             assert!(line.ends_with(&format!("steered {end}")), "{line}");
         }
-        assert!(read(&path).ends_with("steered 7\n"));
+        let text = read(&path);
+        assert!(text.lines().any(|line| line.ends_with("steered 7")), "{text}");
         std::fs::remove_file(&path).expect("the file is ours");
         std::fs::create_dir(&path).expect("something that is no file");
         assert!(handle.reopen().is_err());
