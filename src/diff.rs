@@ -148,6 +148,7 @@ mod tests {
         let route = "[route:a]\nrespond = 200 x\n";
         let denied = format!("{route}deny = unix\n");
         assert_eq!(summary(&file(route), &file(&denied)), "changed route:a");
+        assert_eq!(summary(&file(""), &file("requests_per_second = 1\n")), "changed listen:http");
     }
 
     #[test]

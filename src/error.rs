@@ -29,6 +29,8 @@ pub enum CloseReason {
     MethodNotAllowed,
     /// The listen or the route does not serve this client (`deny`, or not among `allow`).
     Denied,
+    /// The client asks more often than the listen or the route takes (`requests_per_second`).
+    RateLimited,
     /// The client closed or reset in the middle of an exchange.
     ClientGone,
     /// The request body stopped coming (`timeouts.body`).
@@ -72,6 +74,7 @@ impl CloseReason {
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Denied => "denied",
+            Self::RateLimited => "rate_limited",
             Self::ClientGone => "client_gone",
             Self::ClientBodyLate => "client_body_late",
             Self::ClientNotReading => "client_not_reading",
@@ -99,6 +102,7 @@ impl CloseReason {
             Self::NoRoute => "no route matches this request",
             Self::MethodNotAllowed => "the route does not take this method",
             Self::Denied => "this address is not served here",
+            Self::RateLimited => "more requests came from this address than are served",
             Self::ClientGone => "the client closed before the exchange was complete",
             Self::ClientBodyLate => "the request body stopped coming",
             Self::ClientNotReading => "the client took nothing of its answer for too long",
@@ -134,6 +138,7 @@ impl CloseReason {
             | Self::NoRoute
             | Self::MethodNotAllowed
             | Self::Denied
+            | Self::RateLimited
             | Self::NoBackend
             | Self::NoDescriptor
             | Self::TunnelIdle
@@ -150,6 +155,7 @@ impl CloseReason {
             Self::NoRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::Denied => 403,
+            Self::RateLimited => 429,
             Self::ClientGone | Self::ClientNotReading => 499,
             Self::ClientBodyLate => 408,
             Self::BackendRefused | Self::BackendClosed | Self::BadAnswer(_) | Self::AnswerCut => 502,

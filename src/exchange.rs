@@ -85,6 +85,7 @@ impl Exchange<'_> {
             listen: self.listen,
             may_keep,
             via: &self.shared.via,
+            now: self.begun,
         };
         let logged = self.shared.access.is_on();
         let Worker { ids, request_head, scratch, .. } = &mut *self.worker;
@@ -148,6 +149,9 @@ impl Exchange<'_> {
                 self.conclude(plan, &exchanged, forward.pool)
             }
             Course::Answer(answer, reason) => {
+                if *reason == CloseReason::RateLimited {
+                    self.shared.counters.refused_rate.add();
+                }
                 self.request.consume(head_len);
                 let whole = body_is_here(plan, self.request);
                 let keep = plan.facts.keep && whole;

@@ -40,7 +40,7 @@
 //! reaper registry permits park
 //! snapshot pool resolver backend balance metrics cells line_queue
 //! config error
-//! route admission
+//! route admission rate
 //! http
 //! ids buf arena transport sys clock sync
 //! ```
@@ -93,6 +93,7 @@ pub mod permits;
 pub mod plan;
 pub mod pool;
 pub mod pump;
+pub mod rate;
 pub mod reaper;
 pub mod registry;
 pub mod request;

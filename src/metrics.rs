@@ -39,6 +39,8 @@ pub struct Counters {
     pub retries: Counter,
     /// Sessions refused after `timeouts.queue`.
     pub refused_queue: Counter,
+    /// Requests refused by a `requests_per_second` (429).
+    pub refused_rate: Counter,
     /// Heads that came too late (408).
     pub header_timeouts: Counter,
     /// Sessions closed after `timeouts.idle`.
@@ -55,7 +57,7 @@ pub struct Counters {
 
 impl Counters {
     /// Name and value of each, in one order.
-    pub fn list(&self) -> [(&'static str, u64); 15] {
+    pub fn list(&self) -> [(&'static str, u64); 16] {
         [
             ("accepted", self.accepted.value()),
             ("refused_per_ip", self.refused_per_ip.value()),
@@ -66,6 +68,7 @@ impl Counters {
             ("backend_connect_failures", self.backend_connect_failures.value()),
             ("retries", self.retries.value()),
             ("refused_queue", self.refused_queue.value()),
+            ("refused_rate", self.refused_rate.value()),
             ("header_timeouts", self.header_timeouts.value()),
             ("idle_timeouts", self.idle_timeouts.value()),
             ("shed", self.shed.value()),

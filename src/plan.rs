@@ -3,6 +3,8 @@
 //! Everything that needs the parsed head is decided here, at once, so that its bytes may be used up afterwards. Reads and
 //! writes nothing: the rebuilt head is gathered in the worker's buffer.
 
+use std::time::Instant;
+
 use crate::answer::{Asker, OwnAnswer};
 use crate::config::model::Action;
 use crate::error::CloseReason;
@@ -14,10 +16,12 @@ use crate::http::template::Values;
 use crate::http::{Refusal, Sink, no_fields};
 use crate::ids::{IdMaker, RequestId};
 use crate::outgoing::{HeadBuffer, Overflow};
+use crate::rate::Buckets;
 use crate::response::Facts;
 use crate::route::{self, Asked, Match};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::sync::Arc;
 
 /// The scheme of every request: the listeners speak plain HTTP.
 const SCHEME: &str = "http";
@@ -79,6 +83,8 @@ pub struct Maker<'a> {
     pub may_keep: bool,
     /// For Via.
     pub via: &'a str,
+    /// When the exchange began.
+    pub now: Instant,
 }
 
 impl Maker<'_> {
@@ -130,6 +136,10 @@ impl Maker<'_> {
             plan.course = failure(CloseReason::Denied, &plan.asker.id);
             return Ok(plan);
         }
+        if let Some(refused) = self.too_often(&self.snapshot.listen_buckets[self.listen], &plan) {
+            plan.course = refused;
+            return Ok(plan);
+        }
         if head.fields.iter().any(|field| field.name.eq_ignore_ascii_case("via") && contains(field.value, self.via)) {
             plan.course = failure(CloseReason::Refused(LOOP), &plan.asker.id);
             return Ok(plan);
@@ -145,8 +155,15 @@ impl Maker<'_> {
                 let route = &config.routes[index];
                 plan.facts.route = Some(index);
                 plan.facts.response_limit = route.timeout.unwrap_or(config.timeouts.response);
+                if !route.admission.admits(client) {
+                    plan.course = failure(CloseReason::Denied, &plan.asker.id);
+                    return Ok(plan);
+                }
+                if let Some(refused) = self.too_often(&self.snapshot.route_buckets[index], &plan) {
+                    plan.course = refused;
+                    return Ok(plan);
+                }
                 match &route.action {
-                    _ if !route.admission.admits(client) => failure(CloseReason::Denied, &plan.asker.id),
                     Action::Pool(pool) => self.forward(&plan, &head, *pool, out),
                     Action::Redirect { code, location } => {
                         let mut target = Vec::new();
@@ -178,6 +195,14 @@ impl Maker<'_> {
             },
         };
         Ok(plan)
+    }
+
+    /// Counts the request; where its client had none left, what it is told.
+    fn too_often(&self, buckets: &Option<Arc<Buckets>>, plan: &Plan) -> Option<Course> {
+        let seconds = buckets.as_ref()?.take(plan.client, self.now).err()?;
+        let mut answer = OwnAnswer::failure(CloseReason::RateLimited, &plan.asker.id);
+        answer.fields.push(("Retry-After".to_owned(), seconds.to_string().into_bytes()));
+        Some(Course::Answer(answer, CloseReason::RateLimited))
     }
 
     fn forward(&self, plan: &Plan, head: &RequestHead<'_, '_>, pool: usize, out: &mut HeadBuffer) -> Course {

@@ -2,13 +2,15 @@
 //!
 //! Each worker keeps a reference and compares one number per exchange. A running exchange finishes on the snapshot it
 //! began with; the next one of the same session sees the new one. Backends that stay in the configuration are the same
-//! objects in the next snapshot, with their kept connections and counts.
+//! objects in the next snapshot, with their kept connections and counts; so are the buckets of clients whose rate stays.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use crate::backend::Backend;
 use crate::config::model::{BackendAddress, Config, Route};
 use crate::pool::Pool;
+use crate::rate::{Buckets, Rate};
 use crate::resolver;
 use crate::route::Conditions;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
@@ -24,6 +26,10 @@ pub struct Snapshot {
     pub conditions: Vec<Conditions>,
     /// By index of `config.pools`.
     pub pools: Vec<Pool>,
+    /// By index of `config.listens`; `None`: everyone may ask as often as he likes.
+    pub listen_buckets: Vec<Option<Arc<Buckets>>>,
+    /// By index of `config.routes`.
+    pub route_buckets: Vec<Option<Arc<Buckets>>>,
     /// Bound address to index of `config.listens`.
     pub entrances: Vec<(u32, usize)>,
 }
@@ -75,7 +81,15 @@ impl Snapshot {
             })
             .collect();
         let conditions = config.routes.iter().map(conditions).collect();
-        Self { generation, config, conditions, pools, entrances }
+        let listens = before.into_iter().flat_map(|before| before.config.listens.iter().zip(&before.listen_buckets));
+        let listens: HashMap<_, _> = listens.map(|(listen, buckets)| (listen.name.as_str(), buckets)).collect();
+        let listen_buckets =
+            config.listens.iter().map(|listen| buckets(listen.rate, listens.get(listen.name.as_str()))).collect();
+        let routes = before.into_iter().flat_map(|before| before.config.routes.iter().zip(&before.route_buckets));
+        let routes: HashMap<_, _> = routes.map(|(route, buckets)| (route.name.as_str(), buckets)).collect();
+        let route_buckets =
+            config.routes.iter().map(|route| buckets(route.rate, routes.get(route.name.as_str()))).collect();
+        Self { generation, config, conditions, pools, listen_buckets, route_buckets, entrances }
     }
 
     /// The listener of a bound address; `None` when it was taken out of the configuration.
@@ -87,6 +101,13 @@ impl Snapshot {
     pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
         self.pools.iter().flat_map(|pool| &pool.backends)
     }
+}
+
+/// Of a section that stays as often as it was, those of before: a reload fills nobody's bucket.
+fn buckets(rate: Option<Rate>, before: Option<&&Option<Arc<Buckets>>>) -> Option<Arc<Buckets>> {
+    let rate = rate?;
+    let before = before.and_then(|before| before.as_ref()).filter(|before| before.rate() == rate);
+    Some(before.map_or_else(|| Arc::new(Buckets::new(rate)), Arc::clone))
 }
 
 fn conditions(route: &Route) -> Conditions {

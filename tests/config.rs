@@ -15,6 +15,7 @@ use layer7router::config::model::{
 use layer7router::config::schema::{KEYS, SectionKind};
 use layer7router::config::{Loaded, Origin, Reports, from_flags, load, parse_str};
 use layer7router::http::forwarded::Peer;
+use layer7router::rate::Rate;
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config");
 const SHIPPED: &str = include_str!("../config.ini");
@@ -281,6 +282,7 @@ fn every_key_means_what_it_says() {
         assert_eq!(served(&http.admission, client), due, "{client}");
     }
     assert!(!http.admission.admits(Peer::Unix));
+    assert_eq!(http.rate, Some(Rate { per_second: 10, burst: 10 }));
 
     // Included sections come first: the include is at the top.
     let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
@@ -296,6 +298,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(api.paths, [PathPattern::Prefix("/v1".to_owned()), PathPattern::Exact("/v1".to_owned())]);
     assert_eq!(api.methods, ["GET", "PURGE"]);
     assert!(served(&api.admission, "2001:db8::1") && !served(&api.admission, "2001:db8::2"));
+    assert_eq!(api.rate, Some(Rate { per_second: 1, burst: 1_000_000 }));
     let headers: Vec<_> = api.headers.iter().map(|header| (header.name.as_str(), header.value.as_deref())).collect();
     assert_eq!(headers, [("X-Beta", None), ("X-Mode", Some("a # b"))]);
     let set: Vec<_> = api.set_header.iter().map(|(name, value)| format!("{name}|{value}")).collect();

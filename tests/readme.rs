@@ -137,7 +137,7 @@ fn every_status_of_a_refusal_has_a_row() {
         statuses.extend(literals.filter_map(|rest| rest.get(..3)?.parse::<u16>().ok()));
     }
     assert!(statuses.len() > 8, "{statuses:?}");
-    statuses.extend([403, 404, 405, 502, 503, 504]);
+    statuses.extend([403, 404, 405, 429, 502, 503, 504]);
     for status in statuses {
         assert!(listed.contains(&status.to_string().as_str()), "{status} has no row");
     }

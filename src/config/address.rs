@@ -197,12 +197,12 @@ fn host_name(host: &str) -> Result<(), Fault> {
 }
 
 /// Digits only: `parse` alone would take `+80`.
-fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+pub fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// Words and where they begin.
-fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let blank = |c: char| c.is_ascii_whitespace();
     let mut from = 0;
     std::iter::from_fn(move || {

@@ -23,6 +23,7 @@ mod matching;
 pub mod model;
 mod named;
 mod overlap;
+mod rate;
 mod render;
 pub mod schema;
 mod section;

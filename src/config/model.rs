@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::admission::Admission;
 use crate::http::template::Template;
+use crate::rate::Rate;
 pub use crate::route::{HeaderPattern, HostPattern, PathPattern};
 
 /// One configuration, whole.
@@ -157,6 +158,8 @@ pub struct Listen {
     pub trusted: Trusted,
     /// Whom it serves.
     pub admission: Admission,
+    /// How often one client may ask.
+    pub rate: Option<Rate>,
     /// Index into `pools`: where a request goes that no route matches; `None` is 404.
     pub pool: Option<usize>,
 }
@@ -203,6 +206,8 @@ pub struct Route {
     pub headers: Vec<HeaderPattern>,
     /// Whom it serves of those whose request matches.
     pub admission: Admission,
+    /// How often one client may ask it.
+    pub rate: Option<Rate>,
     /// A path prefix to take away before forwarding: begins with `/`, does not end with `/`.
     pub strip_prefix: Option<String>,
     /// Fields set on the request, in order. `Host` may be among them.

@@ -12,6 +12,7 @@ use super::headers::{self, Direction};
 use super::matching;
 use super::model::{Action, Balance, Config, Listen, Pool, Route, Trusted};
 use super::overlap::Overlap;
+use super::rate::rate;
 use super::schema::{self, Key, SectionKind};
 use super::section::{Entry, Section};
 use super::{suggest, units};
@@ -102,6 +103,7 @@ fn listen(b: &mut Builder<'_>, s: &Section, pools: &Names<'_>, overlap: &mut Ove
         socket_mode: b.scalar(s, &schema::SOCKET_MODE, units::mode),
         trusted,
         admission: admission(b, s, &schema::LISTEN_ALLOW, &schema::LISTEN_DENY),
+        rate: b.optional(s, &schema::LISTEN_RATE, |_, text| rate(text)),
         pool: s.one(&schema::LISTEN_POOL).and_then(|entry| pools.find(b, entry)),
     }
 }
@@ -132,6 +134,7 @@ fn route(b: &mut Builder<'_>, s: &Section, listens: &Names<'_>, pools: &Names<'_
         methods: b.list(s, &schema::ROUTE_METHOD, |_, text| matching::method(text)),
         headers: b.list(s, &schema::ROUTE_HEADER, |_, text| matching::header(text)),
         admission: admission(b, s, &schema::ROUTE_ALLOW, &schema::ROUTE_DENY),
+        rate: b.optional(s, &schema::ROUTE_RATE, |_, text| rate(text)),
         strip_prefix: b.optional(s, &schema::STRIP_PREFIX, |_, text| matching::prefix(text)),
         set_header: b.list(s, &schema::SET_HEADER, |_, text| headers::set_request(text)),
         remove_header: b.list(s, &schema::REMOVE_HEADER, |_, text| headers::remove(text, Direction::Request)),

@@ -113,6 +113,8 @@ pub enum Kind {
     Network,
     /// Whom to serve: all keys of this kind in a section are one list, in the order of the file.
     Admission,
+    /// How often a client may ask.
+    Rate,
     /// A host pattern.
     Host,
     /// A path pattern.
@@ -275,6 +277,8 @@ keys! {
         "Serve these clients: a network, an address, or unix; with deny in file order, the first decides; repeats.";
     LISTEN_DENY: Listen "deny" Kind::Admission, list, None, "192.0.2.7",
         "Refuse these clients with 403; who is not named is refused if there is an allow, else served; repeats.";
+    LISTEN_RATE: Listen "requests_per_second" Kind::Rate, once, None, "10 burst=50",
+        "N, then burst=M (N if not given): what one client address may ask, else 429; 1 to 1000000 each.";
     LISTEN_POOL: Listen "pool" Kind::Reference(SectionKind::Pool), once, None, "demo",
         "Where a request goes that no route matches; without it 404.";
 
@@ -292,6 +296,8 @@ keys! {
         "On this route, serve these clients: a network, an address, or unix; with deny in file order; repeats.";
     ROUTE_DENY: Route "deny" Kind::Admission, list, None, "192.0.2.7",
         "On this route, refuse these clients with 403; as in a listen; repeats.";
+    ROUTE_RATE: Route "requests_per_second" Kind::Rate, once, None, "10 burst=50",
+        "N, then burst=M: what one client address may ask of this route, else 429.";
     STRIP_PREFIX: Route "strip_prefix" Kind::Prefix, once, None, "/v1",
         "Taken from the front of the path before forwarding.";
     SET_HEADER: Route "set_header" Kind::RequestField, list, None, "X-Client: {client_ip}",
