@@ -1,0 +1,10 @@
+//! The target `response_head`, as a program: under libFuzzer, or over the files that are named. Not here: what is checked.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::response_head::check(input));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    fuzz::replay(fuzz::response_head::check)
+}
