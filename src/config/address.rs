@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::diagnostics::{Fault, quoted};
 use super::model::{Backend, BackendAddress, ListenAddress};
-use super::suggest;
+use super::words::{digits, option, words};
 
 /// `sockaddr_un` has room for 108 bytes, one of them the end.
 const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -75,24 +75,7 @@ pub fn backend(text: &str, demo_number: usize) -> Result<Backend, Fault> {
         let (host, port) = host_port(first, 1).map_err(|fault| fault.shifted(at))?;
         BackendAddress::Tcp { host: host.to_owned(), port }
     };
-    let mut weight = None;
-    for (at, word) in words {
-        let fault = |what: String| Fault::part(at..at + word.len(), what);
-        let Some((name, number)) = word.split_once('=').filter(|(name, number)| !name.is_empty() && !number.is_empty())
-        else {
-            return Err(fault(format!("{} is not an option of a backend", quoted(word)))
-                .help("write `weight=N`, without spaces".to_owned()));
-        };
-        if name != "weight" {
-            let what = format!("unknown option {} of a backend", quoted(name));
-            return Err(fault(what).help(suggest::did_you_mean(name, ["weight"])));
-        }
-        if weight.is_some() {
-            return Err(fault("`weight` is given twice".to_owned()));
-        }
-        let number = digits(number).filter(|weight| *weight <= WEIGHT_MAX);
-        weight = Some(number.ok_or_else(|| fault(format!("`weight` is 0 to {WEIGHT_MAX}")))?);
-    }
+    let weight = option(words, "a backend", ("weight", "N"), 0..=WEIGHT_MAX)?;
     Ok(Backend { address, weight: weight.unwrap_or(1) })
 }
 
@@ -194,25 +177,6 @@ fn host_name(host: &str) -> Result<(), Fault> {
         return Err(Fault::whole(host, format!("{} is not an IPv4 address", quoted(host))));
     }
     Ok(())
-}
-
-/// Digits only: `parse` alone would take `+80`.
-pub fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
-}
-
-/// Words and where they begin.
-pub fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let blank = |c: char| c.is_ascii_whitespace();
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let rest = text.get(from..)?;
-        let start = from + rest.find(|c| !blank(c))?;
-        let rest = text.get(start..)?;
-        let word = rest.get(..rest.find(blank).unwrap_or(rest.len()))?;
-        from = start + word.len();
-        Some((start, word))
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! source ── bytes to text          include ── which files       substitute ── ${NAME}
 //!     └─► syntax ── lines ─► document, unknown ── sections with known keys
 //!                                └─► build, named ── Config    effective ── values and origins
-//!                                        └─► units, address, matching, headers ── one value each
+//!                                        └─► units, address, words, matching, headers ── one value each
 //! diagnostics, render ── every mistake, from all of them      schema ── the table of keys      model ── the result
 //! ```
 //!
@@ -33,6 +33,7 @@ mod suggest;
 mod syntax;
 mod units;
 mod unknown;
+mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -2,9 +2,8 @@
 //!
 //! Not here: what is done with it (`crate::rate`).
 
-use super::address::{digits, words};
 use super::diagnostics::{Fault, quoted};
-use super::suggest;
+use super::words::{digits, option, words};
 use crate::rate::Rate;
 
 /// The most of both numbers.
@@ -14,28 +13,11 @@ const MAX: u32 = 1_000_000;
 pub fn rate(text: &str) -> Result<Rate, Fault> {
     let mut words = words(text);
     let (at, first) = words.next().unwrap_or((0, text));
-    let number = |digits: Option<u32>| digits.filter(|number| (1..=MAX).contains(number));
-    let per_second = number(digits(first)).ok_or_else(|| {
+    let per_second = digits(first).filter(|number| (1..=MAX).contains(number)).ok_or_else(|| {
         let what = format!("`requests_per_second` is 1 to {MAX}, not {}", quoted(first));
         Fault::part(at..at + first.len(), what).help("write 10 or 10 burst=50".to_owned())
     })?;
-    let mut burst = None;
-    for (at, word) in words {
-        let fault = |what: String| Fault::part(at..at + word.len(), what);
-        let Some((name, value)) = word.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty())
-        else {
-            return Err(fault(format!("{} is not an option of `requests_per_second`", quoted(word)))
-                .help("write `burst=M`, without spaces".to_owned()));
-        };
-        if name != "burst" {
-            let what = format!("unknown option {} of `requests_per_second`", quoted(name));
-            return Err(fault(what).help(suggest::did_you_mean(name, ["burst"])));
-        }
-        if burst.is_some() {
-            return Err(fault("`burst` is given twice".to_owned()));
-        }
-        burst = Some(number(digits(value)).ok_or_else(|| fault(format!("`burst` is 1 to {MAX}")))?);
-    }
+    let burst = option(words, "`requests_per_second`", ("burst", "M"), 1..=MAX)?;
     Ok(Rate { per_second, burst: burst.unwrap_or(per_second) })
 }
 
