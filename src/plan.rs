@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use crate::admission::Admission;
 use crate::answer::{Asker, OwnAnswer};
 use crate::config::model::Action;
 use crate::error::CloseReason;
@@ -132,11 +133,7 @@ impl Maker<'_> {
             course: Course::Answer(OwnAnswer::default(), CloseReason::NoRoute),
         };
         // Before anything else is told to whom it is not for.
-        if !listen.admission.admits(client) {
-            plan.course = failure(CloseReason::Denied, &plan.asker.id);
-            return Ok(plan);
-        }
-        if let Some(refused) = self.too_often(&self.snapshot.listen_buckets[self.listen], &plan) {
+        if let Some(refused) = self.refused(&listen.admission, &self.snapshot.listen_buckets[self.listen], &plan) {
             plan.course = refused;
             return Ok(plan);
         }
@@ -155,11 +152,7 @@ impl Maker<'_> {
                 let route = &config.routes[index];
                 plan.facts.route = Some(index);
                 plan.facts.response_limit = route.timeout.unwrap_or(config.timeouts.response);
-                if !route.admission.admits(client) {
-                    plan.course = failure(CloseReason::Denied, &plan.asker.id);
-                    return Ok(plan);
-                }
-                if let Some(refused) = self.too_often(&self.snapshot.route_buckets[index], &plan) {
+                if let Some(refused) = self.refused(&route.admission, &self.snapshot.route_buckets[index], &plan) {
                     plan.course = refused;
                     return Ok(plan);
                 }
@@ -197,8 +190,12 @@ impl Maker<'_> {
         Ok(plan)
     }
 
-    /// Counts the request; where its client had none left, what it is told.
-    fn too_often(&self, buckets: &Option<Arc<Buckets>>, plan: &Plan) -> Option<Course> {
+    /// What a client is told that a section does not serve, or whose bucket there is empty. One request is taken from it
+    /// else.
+    fn refused(&self, admission: &Admission, buckets: &Option<Arc<Buckets>>, plan: &Plan) -> Option<Course> {
+        if !admission.admits(plan.client) {
+            return Some(failure(CloseReason::Denied, &plan.asker.id));
+        }
         let seconds = buckets.as_ref()?.take(plan.client, self.now).err()?;
         let mut answer = OwnAnswer::failure(CloseReason::RateLimited, &plan.asker.id);
         answer.fields.push(("Retry-After".to_owned(), seconds.to_string().into_bytes()));
