@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Client, DEADLINE, Origin, Response, Router, Setup, TempDir, eventually, fill, ms, reply};
+use support::{Client, DEADLINE, Origin, Router, Setup, TempDir, eventually, fill, ms, reply};
 
 /// Behind a proxy on 127.0.0.1, so that a client may have any address.
 const FILE: &str = r#"
@@ -37,16 +37,10 @@ fn file(listen: &str) -> String {
     fill(FILE, &[("LISTEN", &listen)])
 }
 
-/// As a proxy asks for its client.
-#[track_caller]
-fn ask(proxy: &mut Client, client: &str, path: &str) -> Response {
-    proxy.ask(format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\r\n"))
-}
-
 #[track_caller]
 fn check(proxy: &mut Client, table: &[(&str, &str, u16)]) {
     for (client, path, status) in table {
-        assert_eq!(ask(proxy, client, path).status, *status, "{client} {path}");
+        assert_eq!(proxy.get_for(client, path).status, *status, "{client} {path}");
     }
 }
 
@@ -89,13 +83,13 @@ fn a_list_of_deny_alone_serves_the_others() {
 fn the_client_is_the_right_most_address_that_is_not_trusted() {
     let router = Router::start(&file("deny = 192.0.2.1"));
     let mut proxy = router.client();
-    assert_eq!(ask(&mut proxy, "198.51.100.1, 192.0.2.1", "/open").status, 403);
-    assert_eq!(ask(&mut proxy, "192.0.2.1, 127.0.0.1", "/open").status, 403);
-    assert_eq!(ask(&mut proxy, "192.0.2.1, 198.51.100.1", "/open").status, 200, "what the client says of others");
+    assert_eq!(proxy.get_for("198.51.100.1, 192.0.2.1", "/open").status, 403);
+    assert_eq!(proxy.get_for("192.0.2.1, 127.0.0.1", "/open").status, 403);
+    assert_eq!(proxy.get_for("192.0.2.1, 198.51.100.1", "/open").status, 200, "what the client says of others");
 
     let mut stranger = Client::connect_from("127.0.0.2".parse().expect("an address"), &router.address());
-    assert_eq!(ask(&mut stranger, "192.0.2.1", "/open").status, 200, "nobody believes it");
-    assert_eq!(ask(&mut stranger, "10.0.0.1", "/inner").status, 403, "nor this");
+    assert_eq!(stranger.get_for("192.0.2.1", "/open").status, 200, "nobody believes it");
+    assert_eq!(stranger.get_for("10.0.0.1", "/inner").status, 403, "nor this");
 }
 
 #[test]
@@ -122,11 +116,11 @@ fn the_listen_is_asked_before_any_route_and_both_must_agree() {
 fn a_refused_client_is_told_and_its_session_goes_on() {
     let router = Router::start(&file(""));
     let mut proxy = router.client();
-    let refused = ask(&mut proxy, "192.0.2.1", "/inner");
+    let refused = proxy.get_for("192.0.2.1", "/inner");
     assert_eq!((refused.status, refused.says_close()), (403, false));
     assert!(refused.text().starts_with("403 Forbidden: this address is not served here\nrequest id: "));
     assert_eq!(refused.fields.get("X-Inner"), None, "it is not the route's answer");
-    assert_eq!(ask(&mut proxy, "10.0.0.1", "/inner").text(), "inner\n");
+    assert_eq!(proxy.get_for("10.0.0.1", "/inner").text(), "inner\n");
     let body = "GET /open HTTP/1.1\r\nHost: a\r\n\r\n";
     proxy.send(format!(
         "POST /inner HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: {}\r\n\r\n{body}",
@@ -190,8 +184,8 @@ fn the_log_says_denied_with_the_client_and_the_route() {
     let ini = file("deny = 192.0.2.1") + &format!("[log]\naccess = {path}\n");
     let router = Router::start_in(dir, &ini, &Setup::default());
     let mut proxy = router.client();
-    assert_eq!(ask(&mut proxy, "192.0.2.1", "/inner").status, 403);
-    assert_eq!(ask(&mut proxy, "192.0.2.2", "/inner").status, 403);
+    assert_eq!(proxy.get_for("192.0.2.1", "/inner").status, 403);
+    assert_eq!(proxy.get_for("192.0.2.2", "/inner").status, 403);
     let text = eventually("two lines", DEADLINE, || {
         std::fs::read_to_string(&path).ok().filter(|text| text.matches('\n').count() == 2)
     });

@@ -5,7 +5,7 @@
 
 mod support;
 
-use support::{Client, DEADLINE, Origin, Response, Router, Setup, TempDir, eventually, fill, ms, reply};
+use support::{Client, DEADLINE, Origin, Router, Setup, TempDir, eventually, fill, ms, reply};
 
 /// Behind a proxy on 127.0.0.1, so that a client may have any address.
 const FILE: &str = r#"
@@ -30,16 +30,10 @@ fn file(listen: &str) -> String {
     fill(FILE, &[("LISTEN", &listen)])
 }
 
-/// As a proxy asks for its client.
-#[track_caller]
-fn ask(proxy: &mut Client, client: &str, path: &str) -> Response {
-    proxy.ask(format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\r\n"))
-}
-
 /// Asks until it is refused, and returns how often it was served.
 #[track_caller]
 fn served(proxy: &mut Client, client: &str, path: &str) -> usize {
-    let served = (0..100).take_while(|_| ask(proxy, client, path).status == 200).count();
+    let served = (0..100).take_while(|_| proxy.get_for(client, path).status == 200).count();
     assert!(served < 100, "{client} is never refused");
     served
 }
@@ -60,7 +54,7 @@ fn who_asks_more_often_is_refused_and_others_are_not() {
     assert!(served(&mut proxy, "2001:db8::2", "/slow") <= 2, "the same /64");
     about(served(&mut proxy, "2001:db8:0:1::1", "/slow"), 3);
     for _ in 0..20 {
-        assert_eq!(ask(&mut proxy, "192.0.2.1", "/open").status, 200, "a route without a rate");
+        assert_eq!(proxy.get_for("192.0.2.1", "/open").status, 200, "a route without a rate");
     }
     assert_eq!(router.counter("refused_rate"), 5);
     router.assert_at_rest();
@@ -72,7 +66,7 @@ fn a_refused_client_is_told_when_to_come_back_and_is_served_then() {
     let mut proxy = router.client();
     served(&mut proxy, "192.0.2.1", "/slow");
     let refused = eventually("a refusal", DEADLINE, || {
-        Some(ask(&mut proxy, "192.0.2.1", "/slow")).filter(|response| response.status == 429)
+        Some(proxy.get_for("192.0.2.1", "/slow")).filter(|response| response.status == 429)
     });
     assert_eq!(refused.fields.get("Retry-After"), Some("1"));
     assert!(!refused.says_close());
@@ -81,7 +75,7 @@ fn a_refused_client_is_told_when_to_come_back_and_is_served_then() {
     assert!(refused.text().starts_with(told), "{}", refused.text());
     // What is promised is a time.
     std::thread::sleep(ms(1000));
-    assert_eq!(ask(&mut proxy, "192.0.2.1", "/slow").status, 200);
+    assert_eq!(proxy.get_for("192.0.2.1", "/slow").status, 200);
 }
 
 #[test]
@@ -89,7 +83,7 @@ fn a_listen_counts_whatever_is_asked_of_it() {
     let router = Router::start(&file("requests_per_second = 1 burst=6"));
     let mut proxy = router.client();
     for (path, status) in [("/open", 200), ("/none", 404), ("/slow", 200), ("/slow", 200), ("/slow", 200)] {
-        assert_eq!(ask(&mut proxy, "192.0.2.1", path).status, status, "{path}");
+        assert_eq!(proxy.get_for("192.0.2.1", path).status, status, "{path}");
     }
     assert!(served(&mut proxy, "192.0.2.1", "/open") <= 3);
     about(served(&mut proxy, "192.0.2.2", "/open"), 6);
@@ -102,7 +96,7 @@ fn a_denied_client_is_told_that_and_counts_nowhere() {
     let mut proxy = router.client();
     for (client, path) in [("192.0.2.66", "/slow"), ("192.0.2.67", "/open")] {
         for _ in 0..20 {
-            assert_eq!(ask(&mut proxy, client, path).status, 403);
+            assert_eq!(proxy.get_for(client, path).status, 403);
         }
     }
     assert_eq!(router.counter("refused_rate"), 0);
@@ -112,7 +106,7 @@ fn a_denied_client_is_told_that_and_counts_nowhere() {
 fn who_is_no_proxy_has_one_bucket_whatever_it_says() {
     let router = Router::start(&file("requests_per_second = 1 burst=4"));
     let mut stranger = Client::connect_from("127.0.0.2".parse().expect("an address"), &router.address());
-    let served = (0..20).filter(|n| ask(&mut stranger, &format!("192.0.2.{n}"), "/open").status == 200).count();
+    let served = (0..20).filter(|n| stranger.get_for(&format!("192.0.2.{n}"), "/open").status == 200).count();
     about(served, 4);
 }
 
@@ -139,13 +133,13 @@ fn a_reload_fills_no_bucket_whose_numbers_stay() {
     router.reload(&(file("requests_per_second = 1 burst=40").replace("\"open\"", "\"new\"")));
     // A full bucket of the listen would be 40.
     assert!(served(&mut proxy, "192.0.2.3", "/open") < 20, "the bucket of the listen was filled");
-    assert_eq!(ask(&mut proxy, "192.0.2.4", "/open").text(), "new\n");
+    assert_eq!(proxy.get_for("192.0.2.4", "/open").text(), "new\n");
     router.reload(&file("requests_per_second = 1 burst=41"));
     about(served(&mut proxy, "192.0.2.3", "/open"), 41);
     router.wait_log("changed listen:http");
     router.reload(&file(""));
     for _ in 0..60 {
-        assert_eq!(ask(&mut proxy, "192.0.2.3", "/open").status, 200, "without the key");
+        assert_eq!(proxy.get_for("192.0.2.3", "/open").status, 200, "without the key");
     }
 }
 

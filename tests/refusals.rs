@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Instant;
 
-use support::{Ending, Origin, Response, Router, ms, shown};
+use support::{Client, Ending, Origin, Response, Router, ms, shown};
 
 /// What a router whose `[limits]` are `limits` answers to `request`; it must then close.
 #[track_caller]
@@ -173,13 +173,19 @@ fn the_log_says_why_under_the_id_that_the_answer_has() {
     }
 }
 
-#[test]
-fn a_refused_client_that_stays_is_let_go_in_a_second() {
-    let origin = Origin::bind();
-    let router = Router::to(&origin);
+/// A refused client, whose answer has ended.
+#[track_caller]
+fn lingering() -> (Router, Client) {
+    let router = Router::to(&Origin::bind());
     let mut client = router.client();
     assert_eq!(client.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
     assert_eq!(client.expect_closed(), Ending::Fin);
+    (router, client)
+}
+
+#[test]
+fn a_refused_client_that_stays_is_let_go_in_a_second() {
+    let (router, _client) = lingering();
     let since = Instant::now();
     router.wait_counter("sessions", |n| n == 0);
     assert!((ms(800)..ms(4000)).contains(&since.elapsed()), "{:?}", since.elapsed());
@@ -197,11 +203,7 @@ fn an_answer_of_our_own_says_why_when_and_which() {
 
 #[test]
 fn dripping_does_not_extend_the_second_that_a_refused_client_gets() {
-    let origin = Origin::bind();
-    let router = Router::to(&origin);
-    let mut client = router.client();
-    assert_eq!(client.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
-    assert_eq!(client.expect_closed(), Ending::Fin);
+    let (router, mut client) = lingering();
     let since = Instant::now();
     while router.counter("sessions") > 0 {
         let _ = client.try_send("x");

@@ -231,6 +231,13 @@ mod tests {
             peer.put(&mut out).unwrap();
             assert_eq!((peer.to_string().as_str(), out.as_slice()), (due, due.as_bytes()));
         }
+        // Written without `Display` for speed, and to say the same.
+        for octet in 0..=255 {
+            let peer = Peer::Ip(Ipv4Addr::new(octet, 0, 10, octet).into());
+            let mut out = Vec::new();
+            peer.put(&mut out).unwrap();
+            assert_eq!(out, peer.to_string().as_bytes());
+        }
         assert_eq!(Peer::Unix.to_string(), "unix:");
     }
 }

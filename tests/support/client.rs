@@ -57,6 +57,12 @@ impl Client {
         self.read_response()
     }
 
+    /// `GET path`, as a proxy asks for a client of its own.
+    #[track_caller]
+    pub fn get_for(&mut self, client: &str, path: &str) -> Response {
+        self.ask(format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\r\n"))
+    }
+
     /// `GET path` with nothing but a Host.
     #[track_caller]
     pub fn get(&mut self, path: &str) -> Response {
