@@ -29,6 +29,8 @@ pub struct Overflow;
 impl Sink for HeadBuffer {
     type Error = Overflow;
 
+    // Inlined so that the short constants of a head are stores and not calls.
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         let end = self.len + bytes.len();
         self.bytes.get_mut(self.len..end).ok_or(Overflow)?.copy_from_slice(bytes);
@@ -129,8 +131,16 @@ pub struct Gather<'a, 'b> {
 impl Sink for Gather<'_, '_> {
     type Error = io::Error;
 
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.head.put(bytes).or_else(|Overflow| self.wire.send(self.head, [bytes]))
+        self.head.put(bytes).or_else(|Overflow| self.flush(bytes))
+    }
+}
+
+impl Gather<'_, '_> {
+    #[cold]
+    fn flush(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.wire.send(self.head, [bytes])
     }
 }
 

@@ -102,7 +102,7 @@ impl Maker<'_> {
         let limits = HeadLimits { uri_size: config.limits.uri_size, header_count: config.limits.header_count };
         let head = parse_request(head, &mut fields, &limits)?;
         seen(&head);
-        let id = head.field("x-request-id").and_then(RequestId::accept).unwrap_or_else(|| ids.make());
+        let id = head.request_id().and_then(RequestId::accept).unwrap_or_else(|| ids.make());
         let listen = &config.listens[self.listen];
         let trusted = Trusted { networks: &listen.trusted.networks, unix: listen.trusted.unix };
         let (client, _) = client_address(self.session.peer, &trusted, head.fields);
@@ -137,7 +137,7 @@ impl Maker<'_> {
             plan.course = refused;
             return Ok(plan);
         }
-        if head.fields.iter().any(|field| field.name.eq_ignore_ascii_case("via") && contains(field.value, self.via)) {
+        if head.via().any(|line| contains(line, self.via)) {
             plan.course = failure(CloseReason::Refused(LOOP), &plan.asker.id);
             return Ok(plan);
         }

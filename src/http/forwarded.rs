@@ -48,6 +48,22 @@ impl Peer {
     }
 }
 
+/// Each octet in decimal, from the left, and how many digits it has.
+static OCTETS: [([u8; 3], u8); 256] = {
+    let mut table = [([0; 3], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let digits = [b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8];
+        table[octet] = match octet {
+            100.. => (digits, 3),
+            10.. => ([digits[1], digits[2], 0], 2),
+            _ => ([digits[2], 0, 0], 1),
+        };
+        octet += 1;
+    }
+    table
+};
+
 /// Room for the longest address.
 struct Text {
     bytes: [u8; 48],
@@ -58,16 +74,11 @@ impl Text {
     /// As `Display`, which takes 900 instructions for it: most requests need it twice.
     fn put_v4(&mut self, address: Ipv4Addr) -> fmt::Result {
         for (at, octet) in address.octets().into_iter().enumerate() {
-            let digits = [b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10];
-            let from = match octet {
-                100.. => 0,
-                10.. => 1,
-                _ => 2,
-            };
             if at > 0 {
                 self.put(b".")?;
             }
-            self.put(digits.get(from..).unwrap_or_default())?;
+            let (digits, len) = OCTETS[usize::from(octet)];
+            self.put(digits.get(..usize::from(len)).unwrap_or_default())?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ pub use response::parse_response;
 pub use scan::{Scan, scan, scan_response};
 
 use super::framing::{Body, ResponseBody};
-use super::names::decimal;
+use super::names::{Name, decimal};
 use super::target;
 use super::{Field, Version};
 
@@ -106,6 +106,8 @@ pub struct RequestHead<'h, 'b> {
     pub host: &'b [u8],
     /// All fields, in order.
     pub fields: &'h [Field<'b>],
+    /// What their names are; longer than `fields`.
+    pub(super) names: &'h [Name],
     /// How the body is framed.
     pub body: Body,
     /// `Expect: 100-continue`, in HTTP/1.1 and with a body (RFC 9110 section 10.1.1).
@@ -114,12 +116,34 @@ pub struct RequestHead<'h, 'b> {
     pub upgrade_websocket: bool,
     /// The client wants, and may have, another exchange on this session (RFC 9112 section 9.3).
     pub keep_alive: bool,
+    /// Connection names fields: those do not go on (RFC 9110 section 7.6.1).
+    pub names_fields: bool,
 }
 
-impl<'b> RequestHead<'_, 'b> {
+impl<'h, 'b> RequestHead<'h, 'b> {
     /// The value of the first field of this name.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+    }
+
+    /// The fields, and what their names are.
+    pub(super) fn named_fields(&self) -> impl Iterator<Item = (Name, &'h Field<'b>)> + use<'h, 'b> {
+        self.names.iter().copied().zip(self.fields)
+    }
+
+    /// The values of this name, in order.
+    fn values(&self, wanted: Name) -> impl Iterator<Item = &'b [u8]> {
+        self.named_fields().filter(move |(name, _)| *name == wanted).map(|(_, field)| field.value)
+    }
+
+    /// X-Request-Id, as the client wrote it.
+    pub fn request_id(&self) -> Option<&'b [u8]> {
+        self.values(Name::XRequestId).next()
+    }
+
+    /// The lines of Via.
+    pub fn via(&self) -> impl Iterator<Item = &'b [u8]> {
+        self.values(Name::Via)
     }
 
     /// The host for matching: without port, without the dot of the root. An IPv6 address keeps its brackets.
@@ -130,7 +154,7 @@ impl<'b> RequestHead<'_, 'b> {
     /// Max-Forwards where it counts: OPTIONS and TRACE (RFC 9110 section 7.6.2). At 0 the router is the last recipient.
     pub fn max_forwards(&self) -> Option<u64> {
         matches!(self.method, Method::Options | Method::Trace)
-            .then(|| self.field("max-forwards").and_then(decimal))
+            .then(|| self.values(Name::MaxForwards).next().and_then(decimal))
             .flatten()
     }
 }
@@ -146,15 +170,24 @@ pub struct ResponseHead<'h, 'b> {
     pub reason: &'b [u8],
     /// All fields, in order.
     pub fields: &'h [Field<'b>],
+    /// What their names are; longer than `fields`.
+    pub(super) names: &'h [Name],
     /// How the body is framed.
     pub body: ResponseBody,
     /// The backend connection may be kept after this message.
     pub keep_alive: bool,
+    /// Connection names fields: those do not go on (RFC 9110 section 7.6.1).
+    pub names_fields: bool,
 }
 
-impl<'b> ResponseHead<'_, 'b> {
+impl<'h, 'b> ResponseHead<'h, 'b> {
     /// The value of the first field of this name.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+    }
+
+    /// The fields, and what their names are.
+    pub(super) fn named_fields(&self) -> impl Iterator<Item = (Name, &'h Field<'b>)> + use<'h, 'b> {
+        self.names.iter().copied().zip(self.fields)
     }
 }

@@ -21,6 +21,8 @@ mod tests;
 use std::convert::Infallible;
 use std::mem::MaybeUninit;
 
+use names::Name;
+
 /// A request that is answered by the router itself, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
@@ -74,10 +76,14 @@ pub type Field<'b> = httparse::Header<'b>;
 /// Most fields a head may have.
 pub const FIELDS_MAX: usize = 256;
 
-/// Room for the fields of one head.
-pub type Fields<'b> = [MaybeUninit<Field<'b>>; FIELDS_MAX];
+/// Room for the fields of one head, and for what each of their names is: told once, when the head is parsed.
+#[derive(Debug)]
+pub struct Fields<'b> {
+    lines: [MaybeUninit<Field<'b>>; FIELDS_MAX],
+    names: [Name; FIELDS_MAX],
+}
 
-/// Room that holds nothing yet; costs nothing to make.
+/// Room that holds nothing yet; costs next to nothing to make.
 pub const fn no_fields<'b>() -> Fields<'b> {
-    [const { MaybeUninit::uninit() }; FIELDS_MAX]
+    Fields { lines: [const { MaybeUninit::uninit() }; FIELDS_MAX], names: [Name::Other; FIELDS_MAX] }
 }

@@ -1,6 +1,6 @@
 //! Field names this router knows, and the small grammar that lists and tokens share.
 //!
-//! Names are told apart by length first: most fields of a head are none of these and cost one comparison of lengths.
+//! Names are told apart by length and first letter: most fields of a head are none of these and are compared with nothing.
 //! Not here: what a field means for a message; that is `framing`, `head` and `rebuild`.
 
 use super::Field;
@@ -33,41 +33,78 @@ pub(crate) enum Name {
     Other,
 }
 
-/// Which name this is.
+/// Which name this is. Length and first letter leave at most one to compare with.
 #[inline]
 pub(crate) fn classify(name: &str) -> Name {
     let name = name.as_bytes();
-    let known: &[(&[u8], Name)] = match name.len() {
-        2 => &[(b"te", Name::Te)],
-        3 => &[(b"via", Name::Via)],
-        4 => &[(b"host", Name::Host)],
-        6 => &[(b"expect", Name::Expect)],
-        7 => &[(b"upgrade", Name::Upgrade)],
-        9 => &[(b"x-real-ip", Name::XRealIp), (b"forwarded", Name::Forwarded)],
-        10 => &[(b"connection", Name::Connection), (b"keep-alive", Name::KeepAlive)],
-        12 => &[(b"x-request-id", Name::XRequestId), (b"max-forwards", Name::MaxForwards)],
-        14 => &[(b"content-length", Name::ContentLength)],
-        15 => &[(b"x-forwarded-for", Name::XForwardedFor)],
-        16 => &[(b"x-forwarded-host", Name::XForwardedHost), (b"proxy-connection", Name::ProxyConnection)],
-        17 => &[(b"transfer-encoding", Name::TransferEncoding), (b"x-forwarded-proto", Name::XForwardedProto)],
-        0..=12 => return Name::Other,
-        _ => &[],
+    let Some(first) = name.first() else { return Name::Other };
+    let (text, what): (&[u8], Name) = match (name.len(), FOLDED[usize::from(*first)]) {
+        (2, b't') => (b"te", Name::Te),
+        (3, b'v') => (b"via", Name::Via),
+        (4, b'h') => (b"host", Name::Host),
+        (6, b'e') => (b"expect", Name::Expect),
+        (7, b'u') => (b"upgrade", Name::Upgrade),
+        (9, b'f') => (b"forwarded", Name::Forwarded),
+        (9, b'x') => (b"x-real-ip", Name::XRealIp),
+        (10, b'c') => (b"connection", Name::Connection),
+        (10, b'k') => (b"keep-alive", Name::KeepAlive),
+        (12, b'm') => (b"max-forwards", Name::MaxForwards),
+        (12, b'x') => (b"x-request-id", Name::XRequestId),
+        (14, b'c') => (b"content-length", Name::ContentLength),
+        (15, b'x') => (b"x-forwarded-for", Name::XForwardedFor),
+        (16, b'p') => (b"proxy-connection", Name::ProxyConnection),
+        (16, b'x') => (b"x-forwarded-host", Name::XForwardedHost),
+        (17, b't') => (b"transfer-encoding", Name::TransferEncoding),
+        (17, b'x') => (b"x-forwarded-proto", Name::XForwardedProto),
+        (13.., b'x') => return forwarding_family(name),
+        _ => return Name::Other,
     };
-    for (text, what) in known {
-        if same_but_for_dashes(name, text) {
-            return exactly(name, *what);
-        }
+    compared(name, text, what)
+}
+
+/// What a name is that begins like a known one and is as long.
+fn compared(name: &[u8], text: &[u8], what: Name) -> Name {
+    if same_but_for_case(name, text) {
+        what
+    } else if same_but_for_dashes(name, text) {
+        // None of the known names has a `_`: this one has.
+        Name::Alias
+    } else {
+        forwarding_family(name)
     }
+}
+
+/// `X-Forwarded-` and what is none of the names above.
+fn forwarding_family(name: &[u8]) -> Name {
     const FAMILY: &[u8] = b"x-forwarded-";
     match name.get(..FAMILY.len()) {
-        Some(head) if same_but_for_dashes(head, FAMILY) => exactly(head, Name::XForwardedOther),
+        Some(head) if same_but_for_case(head, FAMILY) => Name::XForwardedOther,
+        Some(head) if same_but_for_dashes(head, FAMILY) => Name::Alias,
         _ => Name::Other,
     }
 }
 
-/// None of the known names has a `_`: one that equals it but for dashes, and has one, is an alias of it.
-fn exactly(name: &[u8], what: Name) -> Name {
-    if name.contains(&b'_') { Name::Alias } else { what }
+/// As `eq_ignore_ascii_case` for two of the same length, of which the second has no capital: eight bytes at a time.
+#[inline]
+fn same_but_for_case(name: &[u8], text: &[u8]) -> bool {
+    let (Some(name_end), Some(text_end)) = (name.last_chunk::<8>(), text.last_chunk::<8>()) else {
+        return name.eq_ignore_ascii_case(text);
+    };
+    let same = |a: &[u8; 8], b: &[u8; 8]| lower_case(*a) == u64::from_le_bytes(*b);
+    // The last word may overlap the one before.
+    same(name_end, text_end) && name.as_chunks().0.iter().zip(text.as_chunks().0).all(|(a, b)| same(a, b))
+}
+
+/// Eight bytes, the letters among them in lower case.
+#[inline]
+fn lower_case(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let word = u64::from_le_bytes(word);
+    let low = word & (ONES * 0x7f);
+    // The high bit of each sum: at least `A`, over `Z`. No carry leaves its byte.
+    let from_a = low.wrapping_add(ONES * (0x80 - b'A' as u64));
+    let over_z = low.wrapping_add(ONES * (0x7f - b'Z' as u64));
+    word | ((from_a & !over_z & !word & (ONES * 0x80)) >> 2)
 }
 
 /// Whether two names are equal to whoever turns `-` into `_`, as CGI does (RFC 3875 section 4.1.18).
@@ -165,6 +202,8 @@ pub(crate) struct Connection {
     pub upgrade: bool,
     /// Elements that are not empty.
     pub options: usize,
+    /// There are others than the three above: fields that must not go on.
+    pub names_fields: bool,
 }
 
 impl Connection {
@@ -179,7 +218,7 @@ impl Connection {
                 5 if option.eq_ignore_ascii_case(b"close") => self.close = true,
                 7 if option.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
                 10 if option.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = true,
-                _ => {}
+                _ => self.names_fields = true,
             }
         }
     }
@@ -223,7 +262,7 @@ impl<'b> Named<'b> {
     /// Whether Connection names this field.
     #[inline]
     pub fn contains(&self, name: &str) -> bool {
-        self.len != 0 && self.names.iter().take(self.len).any(|n| n.eq_ignore_ascii_case(name.as_bytes()))
+        self.names.iter().take(self.len).any(|n| n.eq_ignore_ascii_case(name.as_bytes()))
     }
 }
 

@@ -146,10 +146,9 @@ pub fn host_name(host: &[u8]) -> &[u8] {
 
 /// At the last colon that is not inside of brackets.
 fn split_port(host: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let from = host.iter().rposition(|b| *b == b']').unwrap_or(0);
-    match host.iter().rposition(|b| *b == b':') {
-        Some(colon) if colon >= from => {
-            (host.get(..colon).unwrap_or_default(), Some(host.get(colon + 1..).unwrap_or_default()))
+    match host.iter().rposition(|b| matches!(b, b':' | b']')) {
+        Some(at) if host.get(at) == Some(&b':') => {
+            (host.get(..at).unwrap_or_default(), Some(host.get(at + 1..).unwrap_or_default()))
         }
         _ => (host, None),
     }

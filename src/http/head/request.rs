@@ -16,7 +16,7 @@ pub fn parse_request<'h, 'b>(
     limits: &HeadLimits,
 ) -> Result<RequestHead<'h, 'b>, Refusal> {
     let mut parsed = httparse::Request::new(&mut []);
-    let outcome = parsed.parse_with_uninit_headers(head, fields.as_mut_slice());
+    let outcome = parsed.parse_with_uninit_headers(head, &mut fields.lines);
     let (Ok(httparse::Status::Complete(used)), Some(method), Some(raw_target), Some(version)) =
         (outcome, parsed.method, parsed.path, parsed.version)
     else {
@@ -26,7 +26,7 @@ pub fn parse_request<'h, 'b>(
     if raw_target.len() > limits.uri_size {
         return Err(URI_TOO_LONG);
     }
-    let fields: &'h [Field<'b>] = parsed.headers;
+    let (fields, names): (&'h [Field<'b>], _) = (parsed.headers, &mut fields.names);
     if fields.len() > limits.header_count {
         return Err(TOO_MANY_FIELDS);
     }
@@ -39,7 +39,7 @@ pub fn parse_request<'h, 'b>(
         return Err(Refusal::new(405, "this router makes no CONNECT tunnels"));
     }
 
-    let said = Said::by(fields);
+    let said = Said::by(fields, names);
     if said.framing.has_unknown_coding() {
         return Err(Refusal::new(501, "the only transfer coding taken here is chunked"));
     }
@@ -61,6 +61,7 @@ pub fn parse_request<'h, 'b>(
         raw_target,
         host,
         fields,
+        names,
         body,
         expects_continue: said.expect == Expect::Continue
             && version == Version::Http11
@@ -72,6 +73,7 @@ pub fn parse_request<'h, 'b>(
             && method == Method::Get
             && body == Body::None,
         keep_alive: !said.connection.close && (version == Version::Http11 || said.connection.keep_alive),
+        names_fields: said.connection.names_fields,
     })
 }
 
@@ -104,7 +106,8 @@ struct Said<'b> {
 }
 
 impl<'b> Said<'b> {
-    fn by(fields: &[Field<'b>]) -> Self {
+    /// Notes in `names` what each name is.
+    fn by(fields: &[Field<'b>], names: &mut [Name]) -> Self {
         let mut said = Self {
             host: None,
             hosts: 0,
@@ -113,8 +116,9 @@ impl<'b> Said<'b> {
             upgrade_websocket: false,
             expect: Expect::Absent,
         };
-        for field in fields {
-            match classify(field.name) {
+        for (field, name) in fields.iter().zip(names) {
+            *name = classify(field.name);
+            match name {
                 Name::Host => {
                     said.host = Some(field.value);
                     said.hosts += 1;

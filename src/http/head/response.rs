@@ -15,7 +15,7 @@ pub fn parse_response<'h, 'b>(
 ) -> Result<ResponseHead<'h, 'b>, BadResponse> {
     let mut parsed = httparse::Response::new(&mut []);
     let outcome =
-        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, fields.as_mut_slice());
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, &mut fields.lines);
     let (Ok(httparse::Status::Complete(used)), Some(version), Some(status)) = (outcome, parsed.version, parsed.code)
     else {
         return Err(BadResponse(match outcome {
@@ -33,12 +33,13 @@ pub fn parse_response<'h, 'b>(
         return Err(BadResponse("the status is not between 100 and 599"));
     }
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
-    let fields: &'h [Field<'b>] = parsed.headers;
+    let (fields, names): (&'h [Field<'b>], _) = (parsed.headers, &mut fields.names);
 
     let mut framing = FramingFields::default();
     let mut connection = Connection::default();
-    for field in fields {
-        match classify(field.name) {
+    for (field, name) in fields.iter().zip(names.iter_mut()) {
+        *name = classify(field.name);
+        match name {
             Name::ContentLength => framing.content_length(field.value),
             Name::TransferEncoding => framing.transfer_encoding(field.value),
             Name::Connection => connection.add(field.value),
@@ -54,11 +55,13 @@ pub fn parse_response<'h, 'b>(
         status,
         reason: reason(head),
         fields,
+        names,
         body,
         keep_alive: !connection.close
             && (version == Version::Http11 || connection.keep_alive)
             && body != ResponseBody::UntilClose
             && status != 101,
+        names_fields: connection.names_fields,
     })
 }
 

@@ -4,7 +4,7 @@ use super::{may_be_set, put_field};
 use crate::http::forwarded::Forwarded;
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
-use crate::http::names::{Name, Named, classify, same_but_for_dashes};
+use crate::http::names::{Name, Named, same_but_for_dashes};
 use crate::http::reply::put_decimal;
 use crate::http::template::{Template, Values};
 use crate::http::{Sink, Version};
@@ -53,13 +53,12 @@ pub fn request<S: Sink>(head: &RequestHead<'_, '_>, how: &RequestRebuild<'_>, ou
         let host = if head.host.is_empty() { how.host_if_none.as_bytes() } else { head.host };
         put_field(b"Host", host, out)?;
     }
-    let named = Named::of(head.fields);
+    let named = head.names_fields.then(|| Named::of(head.fields));
     let touched = !how.set.is_empty() || !how.remove.is_empty();
-    for field in head.fields {
-        let name = classify(field.name);
+    for (name, field) in head.named_fields() {
         let keep = match name {
             // Not ours to write, so Connection may name it.
-            Name::Other => !named.contains(field.name),
+            Name::Other => !named.as_ref().is_some_and(|named| named.contains(field.name)),
             Name::Via | Name::MaxForwards => true,
             Name::Forwarded | Name::XForwardedOther => how.forwarded.trusted,
             // Host, framing, Expect, X-Request-Id and the forwarding fields are written by us.
@@ -125,13 +124,13 @@ fn put_framing<S: Sink>(head: &RequestHead<'_, '_>, how: &RequestRebuild<'_>, ou
 fn put_forwarding<S: Sink>(head: &RequestHead<'_, '_>, how: &RequestRebuild<'_>, out: &mut S) -> Result<(), S::Error> {
     // What a trusted peer said, unless the route removes it.
     let kept = |what: Name, name: &str| {
-        let lines = if how.forwarded.trusted && !how.removes(name) { head.fields } else { &[] };
-        lines.iter().filter(move |f| classify(f.name) == what)
+        let lines = (how.forwarded.trusted && !how.removes(name)).then(|| head.named_fields());
+        lines.into_iter().flatten().filter(move |(name, _)| *name == what).map(|(_, field)| field.value)
     };
     if !how.sets("x-forwarded-for") {
         out.put(b"X-Forwarded-For: ")?;
-        for line in kept(Name::XForwardedFor, "x-forwarded-for").filter(|f| !f.value.is_empty()) {
-            out.put(line.value)?;
+        for line in kept(Name::XForwardedFor, "x-forwarded-for").filter(|line| !line.is_empty()) {
+            out.put(line)?;
             out.put(b", ")?;
         }
         how.forwarded.peer.put(out)?;
@@ -139,11 +138,11 @@ fn put_forwarding<S: Sink>(head: &RequestHead<'_, '_>, how: &RequestRebuild<'_>,
     }
     if !how.sets("x-forwarded-proto") {
         let line = kept(Name::XForwardedProto, "x-forwarded-proto").next();
-        put_field(b"X-Forwarded-Proto", line.map_or(how.values.scheme.as_bytes(), |f| f.value), out)?;
+        put_field(b"X-Forwarded-Proto", line.unwrap_or(how.values.scheme.as_bytes()), out)?;
     }
     if !how.sets("x-forwarded-host") {
         let line = kept(Name::XForwardedHost, "x-forwarded-host").next();
-        put_field(b"X-Forwarded-Host", line.map_or(head.host, |f| f.value), out)?;
+        put_field(b"X-Forwarded-Host", line.unwrap_or(head.host), out)?;
     }
     if !how.sets("x-real-ip") {
         out.put(b"X-Real-IP: ")?;

@@ -3,7 +3,7 @@
 use super::{may_be_set, put_field};
 use crate::http::framing::ResponseBody;
 use crate::http::head::ResponseHead;
-use crate::http::names::{Name, Named, classify, decimal, is_hop_by_hop};
+use crate::http::names::{Name, Named, decimal, is_hop_by_hop};
 use crate::http::reply::{put_decimal, put_status_line};
 use crate::http::{Sink, Version};
 
@@ -67,9 +67,10 @@ pub(crate) fn put_connection<S: Sink>(keep: bool, client: Version, out: &mut S) 
 }
 
 fn put_kept<S: Sink>(head: &ResponseHead<'_, '_>, out: &mut S, dropped: impl Fn(&str) -> bool) -> Result<(), S::Error> {
-    let named = Named::of(head.fields);
-    for field in head.fields {
-        if !is_hop_by_hop(classify(field.name)) && !named.contains(field.name) && !dropped(field.name) {
+    let named = head.names_fields.then(|| Named::of(head.fields));
+    for (name, field) in head.named_fields() {
+        let is_named = named.as_ref().is_some_and(|named| named.contains(field.name));
+        if !is_named && !is_hop_by_hop(name) && !dropped(field.name) {
             put_field(field.name.as_bytes(), field.value, out)?;
         }
     }
@@ -99,5 +100,5 @@ fn put_framing<S: Sink>(head: &ResponseHead<'_, '_>, how: &ResponseRebuild<'_>, 
 }
 
 fn received_length(head: &ResponseHead<'_, '_>) -> Option<u64> {
-    head.fields.iter().find(|f| classify(f.name) == Name::ContentLength).and_then(|f| decimal(f.value))
+    head.named_fields().find(|(name, _)| *name == Name::ContentLength).and_then(|(_, field)| decimal(field.value))
 }
