@@ -18,6 +18,7 @@ use crate::session::Session;
 use crate::snapshot::{Published, Snapshot};
 use crate::sync::Arc;
 use crate::waiter::Waiter;
+use crate::yielding::Yielding;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub struct Worker {
     pub partner: Partner,
     /// Sessions it has looked for.
     pub turns: u32,
+    /// Whether it lets others run before it waits for an answer.
+    pub yielding: Yielding,
     /// Whether other sessions wait for a worker.
     queue: Receiver<Arc<Session>>,
 }
@@ -80,6 +83,7 @@ impl Worker {
             scratch: Scratch::default(),
             partner,
             turns: 0,
+            yielding: Yielding::default(),
             queue,
         }
     }

@@ -42,7 +42,7 @@
 //! config error
 //! route admission rate
 //! http
-//! ids buf arena transport sys clock sync
+//! ids buf arena transport sys clock yielding sync
 //! ```
 //!
 //! To come: `health` and `admin` beside `listener`, TLS beside `transport`.
@@ -110,3 +110,4 @@ pub mod tunnel;
 pub mod visit;
 pub mod waiter;
 pub mod worker;
+pub mod yielding;

@@ -253,6 +253,7 @@ impl RequestHalf<'_> {
                 self.shared.waiter.watch_all(self.session);
             }
         }
+        self.worker.yielding.yield_now();
         let half = ResponseHalf {
             client: &self.session.socket,
             backend: &connection.socket,
