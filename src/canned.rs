@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use log::Level;
+
 use crate::access_log::{AccessLog, Entry, Scratch};
 use crate::answer::{Asker, OwnAnswer};
 use crate::clock::Date;
 use crate::error::CloseReason;
+use crate::flood;
 use crate::http::Refusal;
 use crate::ids::IdMaker;
 use crate::session::Session;
@@ -52,7 +55,9 @@ impl Refuse for Canned {
         self.text.clear();
         let answer = OwnAnswer::failure(reason, &asker.id);
         let Ok(()) = answer.put(&asker, self.date.now(), false, &mut self.text);
-        log::info!("session of {}: {} {}", session.peer, refusal.status, refusal.why);
+        if flood::passes(Level::Info, reason.token(), refusal.status, flood::SOME) {
+            log::info!("session of {}: {} {}", session.peer, refusal.status, refusal.why);
+        }
         self.scratch.take_nothing();
         let entry = Entry {
             client: session.peer,

@@ -11,6 +11,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::Loaded;
 use crate::diff;
+use crate::flood;
 use crate::log_file::LogHandle;
 use crate::server::Server;
 use crate::sys;
@@ -200,5 +201,6 @@ fn drain(mut server: Server, events: &Events, log: &LogHandle) {
 
 fn stop(server: Server) {
     server.stop();
+    flood::tell();
     log::info!("stopped");
 }

@@ -14,11 +14,14 @@
 
 use std::time::Instant;
 
+use log::Level;
+
 use crate::access_log::Entry;
 use crate::answer::{Asker, OwnAnswer};
 use crate::buf::Buf;
 use crate::crew::{Shared, Worker};
 use crate::error::{CloseReason, Side};
+use crate::flood;
 use crate::http::Refusal;
 use crate::http::forwarded::Peer;
 use crate::http::framing::BodyReader;
@@ -239,7 +242,7 @@ impl Exchange<'_> {
         first_byte: Option<Instant>,
     ) {
         let status = status.unwrap_or_else(|| reason.status());
-        if reason != CloseReason::Done {
+        if reason != CloseReason::Done && flood::passes(Level::Info, reason.token(), status, flood::SOME) {
             log::info!(
                 "exchange {}: {status} {}: {}",
                 String::from_utf8_lossy(asker.id.as_bytes()),

@@ -38,7 +38,7 @@
 //! worker visit exchange request crew plan pair response tunnel pump
 //! answer outgoing waiter access_log session
 //! reaper registry permits park
-//! snapshot pool resolver backend balance metrics cells line_queue
+//! snapshot pool resolver backend balance metrics cells line_queue flood
 //! config error
 //! route admission rate
 //! http
@@ -80,6 +80,7 @@ pub mod demo;
 pub mod diff;
 pub mod error;
 pub mod exchange;
+pub mod flood;
 pub mod http;
 pub mod ids;
 pub mod line_queue;

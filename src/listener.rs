@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
+use log::Level;
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::clock;
 use crate::config::model::{Listen, ListenAddress};
+use crate::flood;
 use crate::http::forwarded::{Peer, Trusted};
 use crate::metrics::Counters;
 use crate::permits::Permits;
@@ -167,7 +169,9 @@ impl Listener {
                 Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                     acceptor.counters.accept_failed.add();
-                    if !std::mem::replace(&mut short_of_descriptors, true) {
+                    if !std::mem::replace(&mut short_of_descriptors, true)
+                        && flood::passes(Level::Error, "accept without descriptors", 0, flood::ONE)
+                    {
                         log::error!(
                             "listener {}: {errno}; the oldest idle sessions are closed to make room. Raise the limit of \
                              open files, or lower timeouts.idle",
@@ -182,7 +186,9 @@ impl Listener {
                 Err(errno) => {
                     // Network errors of a connection that is gone already (accept(2)): the next one is as good as any.
                     acceptor.counters.accept_failed.add();
-                    log::warn!("listener {}: accept: {errno}", self.place);
+                    if flood::passes(Level::Warn, "accept", 0, flood::ONE) {
+                        log::warn!("listener {}: accept: {errno}", self.place);
+                    }
                     if acceptor.stop.recv_timeout(PAUSE) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
                         return;
                     }
@@ -215,7 +221,9 @@ impl Listener {
         // Accepted sockets take the listener's receive timeout over; a read is to wait for as long as its phase may.
         if let Err(errno) = sockopt::set_socket_timeout(&fd, Timeout::Recv, None) {
             acceptor.counters.accept_failed.add();
-            log::warn!("listener {}: a connection that cannot be used is closed: {errno}", self.place);
+            if flood::passes(Level::Warn, "a connection that cannot be used", 0, flood::ONE) {
+                log::warn!("listener {}: a connection that cannot be used is closed: {errno}", self.place);
+            }
             return true;
         }
         let peer = match peer.map(SocketAddr::try_from) {
@@ -233,7 +241,9 @@ impl Listener {
                 Some(place) => Some(place),
                 None => {
                     acceptor.counters.refused_per_ip.add();
-                    log::info!("listener {}: {address} has {limit} sessions already; closed", self.place);
+                    if flood::passes(Level::Info, "connections_per_ip", 0, flood::SOME) {
+                        log::info!("listener {}: {address} has {limit} sessions already; closed", self.place);
+                    }
                     return true;
                 }
             },

@@ -3,11 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use rustix::io::Errno;
 
 use crate::backend::{Backend, InFlight};
 use crate::balance::RoundRobin;
 use crate::error::CloseReason;
+use crate::flood;
 use crate::metrics::Counters;
 use crate::sync::Arc;
 use crate::transport::Socket;
@@ -112,7 +114,9 @@ impl Pool {
                     }
                     Err(error) => {
                         counters.backend_connect_failures.add();
-                        log::warn!("pool {}: connecting to {} ({address:?}): {error}", self.name, backend.name);
+                        if flood::passes(Level::Warn, &backend.name, 0, flood::SOME) {
+                            log::warn!("pool {}: connecting to {} ({address:?}): {error}", self.name, backend.name);
+                        }
                         reason = failure(&error);
                         if reason == CloseReason::NoDescriptor {
                             return Err(reason);

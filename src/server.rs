@@ -30,7 +30,7 @@ use crate::snapshot::{Published, Snapshot};
 use crate::sync::{Arc, Weak};
 use crate::waiter::{Waiter, WaiterThread};
 use crate::worker;
-use crate::{demo, reaper, sys};
+use crate::{demo, flood, reaper, sys};
 
 mod reload;
 mod start_error;
@@ -232,6 +232,7 @@ impl Server {
                     let snapshot = published.current();
                     let limit = snapshot.config.timeouts.backend_idle;
                     snapshot.backends().for_each(|backend| backend.sweep(limit));
+                    flood::tell();
                 });
             }),
         )?;

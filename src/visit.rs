@@ -7,10 +7,13 @@
 
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use crate::buf::Buf;
 use crate::clock;
 use crate::crew::{Shared, Worker};
 use crate::exchange::{After, Exchange};
+use crate::flood;
 use crate::http::Refusal;
 use crate::http::head::{Scan, scan, uri_too_long};
 use crate::registry::Slot;
@@ -269,7 +272,9 @@ impl Visit<'_> {
             return Parked::Ended;
         }
         if let Err(error) = self.shared.waiter.register(self.session) {
-            log::error!("session of {}: it cannot be watched and is closed: {error}", self.session.peer);
+            if flood::passes(Level::Error, "a session cannot be watched", 0, flood::ONE) {
+                log::error!("session of {}: it cannot be watched and is closed: {error}", self.session.peer);
+            }
             return Parked::Ended;
         }
         if state.park() {
