@@ -57,6 +57,8 @@ pub enum CloseReason {
     NoBackend,
     /// No descriptor for a connection to a backend.
     NoDescriptor,
+    /// No local address or free port for a connection to any backend.
+    NoPort,
     /// A tunnel without a byte either way (`timeouts.tunnel`).
     TunnelIdle,
     /// Stopped while it ran: the drain time was over, or a second signal came.
@@ -88,6 +90,7 @@ impl CloseReason {
             Self::AnswerStalled => "answer_stalled",
             Self::NoBackend => "no_backend",
             Self::NoDescriptor => "no_descriptor",
+            Self::NoPort => "no_port",
             Self::TunnelIdle => "tunnel_idle",
             Self::Stopped => "stopped",
             Self::Panic => "panic",
@@ -116,6 +119,7 @@ impl CloseReason {
             Self::AnswerStalled => "the backend's answer stopped coming",
             Self::NoBackend => "the pool has no usable backend",
             Self::NoDescriptor => "the router is out of descriptors",
+            Self::NoPort => "the router has no address or free port towards any backend",
             Self::TunnelIdle => "nothing passed through the tunnel for too long",
             Self::Stopped => "the router stopped",
             Self::Panic => "a fault in the router ended the exchange",
@@ -141,6 +145,7 @@ impl CloseReason {
             | Self::RateLimited
             | Self::NoBackend
             | Self::NoDescriptor
+            | Self::NoPort
             | Self::TunnelIdle
             | Self::Stopped
             | Self::Panic => Side::Router,
@@ -159,7 +164,7 @@ impl CloseReason {
             Self::ClientGone | Self::ClientNotReading => 499,
             Self::ClientBodyLate => 408,
             Self::BackendRefused | Self::BackendClosed | Self::BadAnswer(_) | Self::AnswerCut => 502,
-            Self::NoBackend | Self::NoDescriptor | Self::Stopped => 503,
+            Self::NoBackend | Self::NoDescriptor | Self::NoPort | Self::Stopped => 503,
             Self::ConnectLate
             | Self::ResponseLate
             | Self::BackendNotReading

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::session::{Entrance, PerAddress, Session};
 use crate::snapshot::Published;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys;
-use crate::transport::{NOTSENT_LOWAT, Socket};
+use crate::transport::{self, NOTSENT_LOWAT, Socket};
 use crate::waiter::{SHED_BATCH, Waiter};
 
 /// How long a blocked `accept` takes to hear a stop.
@@ -159,7 +159,7 @@ impl Listener {
             if self.stopping.load(Ordering::SeqCst) {
                 return self.empty_queue(acceptor);
             }
-            match rustix::net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC) {
+            match transport::accept(self.fd.as_fd()) {
                 Ok((fd, peer)) => {
                     short_of_descriptors = false;
                     if !self.admit(acceptor, fd, peer) {
@@ -203,7 +203,7 @@ impl Listener {
             return;
         }
         loop {
-            match rustix::net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC) {
+            match transport::accept(self.fd.as_fd()) {
                 Ok((fd, peer)) => {
                     if !self.admit(acceptor, fd, peer) {
                         return;
@@ -294,7 +294,7 @@ fn bind_tcp(address: SocketAddr, both: bool) -> io::Result<OwnedFd> {
     }
     // Accepted sockets take both over from their listener.
     sockopt::set_tcp_nodelay(&fd, true)?;
-    sys::set_notsent_lowat(std::os::fd::AsFd::as_fd(&fd), NOTSENT_LOWAT)?;
+    sys::set_notsent_lowat(fd.as_fd(), NOTSENT_LOWAT)?;
     rustix::net::bind(&fd, &address)?;
     Ok(fd)
 }
@@ -334,3 +334,6 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(fd)
 }
+
+#[cfg(test)]
+mod tests;

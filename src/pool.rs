@@ -92,7 +92,7 @@ impl Pool {
         if attempts == 0 {
             return Err(CloseReason::NoBackend);
         }
-        let mut reason = CloseReason::BackendRefused;
+        let mut reason = None;
         for backend in candidates() {
             let Some(addresses) = backend.addresses() else { continue };
             for address in (0..addresses.len()).filter_map(|n| addresses.address(n)) {
@@ -113,27 +113,113 @@ impl Pool {
                         });
                     }
                     Err(error) => {
-                        counters.backend_connect_failures.add();
+                        reason = match Blame::of(&error) {
+                            Blame::Backend(why) => {
+                                counters.backend_connect_failures.add();
+                                Some(why)
+                            }
+                            Blame::Address => reason,
+                            Blame::Host => return Err(self.starved(&error)),
+                        };
                         if flood::passes(Level::Warn, &backend.name, 0, flood::SOME) {
                             log::warn!("pool {}: connecting to {} ({address:?}): {error}", self.name, backend.name);
-                        }
-                        reason = failure(&error);
-                        if reason == CloseReason::NoDescriptor {
-                            return Err(reason);
                         }
                     }
                 }
             }
         }
-        Err(reason)
+        // No backend was even asked.
+        Err(reason.unwrap_or(CloseReason::NoPort))
+    }
+
+    /// Nobody is reached without a descriptor, so nobody else is tried, and no backend is to blame.
+    fn starved(&self, error: &io::Error) -> CloseReason {
+        if flood::passes(Level::Error, "no descriptor for a backend", 0, flood::ONE) {
+            log::error!(
+                "pool {}: no connection to a backend: {error}; the oldest idle sessions are closed to make room. Raise the \
+                 limit of open files, or lower timeouts.idle",
+                self.name
+            );
+        }
+        CloseReason::NoDescriptor
     }
 }
 
-fn failure(error: &io::Error) -> CloseReason {
-    match Errno::from_io_error(error) {
-        // Not ADDRNOTAVAIL: that is ::1 of `localhost` where IPv6 is off, and the next address is to be tried.
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => CloseReason::NoDescriptor,
-        _ if error.kind() == io::ErrorKind::TimedOut => CloseReason::ConnectLate,
-        _ => CloseReason::BackendRefused,
+/// Whose fault a failed connect is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// It, or the network on the way to it.
+    Backend(CloseReason),
+    /// This host has no address or free port towards that address: another one may have it. ::1 of `localhost` is such one
+    /// where IPv6 is off.
+    Address,
+    /// This host has no descriptor or no memory.
+    Host,
+}
+
+impl Blame {
+    fn of(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Self::Host,
+            Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT) => Self::Address,
+            _ if error.kind() == io::ErrorKind::TimedOut => Self::Backend(CloseReason::ConnectLate),
+            _ => Self::Backend(CloseReason::BackendRefused),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::BackendAddress;
+    use crate::transport::faults::{self, Call};
+    use std::net::TcpListener;
+
+    const PATIENCE: Patience = Patience { connect: Duration::from_secs(5), backend_idle: Duration::from_secs(1) };
+
+    /// A pool of two backends that listen.
+    fn pool() -> (Pool, [TcpListener; 2]) {
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("bind"));
+        let backends = listeners.each_ref().map(|listener| {
+            let address = listener.local_addr().expect("an address");
+            Backend::new(BackendAddress::Demo(address.port().into()), vec![address], 8)
+        });
+        (Pool::new("app".to_owned(), backends.into(), vec![1, 1]), listeners)
+    }
+
+    #[test]
+    fn a_connect_without_a_descriptor_is_told_at_once_and_is_no_mark_against_a_backend() {
+        for call in [Call::Socket, Call::Connect] {
+            for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+                let ((pool, _listeners), counters) = (pool(), Counters::default());
+                faults::inject(call, &[errno]);
+                let failed = pool.connection(PATIENCE, &counters).map(drop);
+                assert_eq!(failed, Err(CloseReason::NoDescriptor), "{call:?} {errno}");
+                assert_eq!(CloseReason::NoDescriptor.status(), 503);
+                assert_eq!(counters.backend_connect_failures.value(), 0);
+                assert!(pool.backends.iter().all(|backend| backend.in_flight() == 0));
+                assert!(pool.connection(PATIENCE, &counters).is_ok(), "there are descriptors again");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_port_towards_one_backend_the_next_is_tried() {
+        for (call, errno) in [(Call::Connect, Errno::ADDRNOTAVAIL), (Call::Socket, Errno::AFNOSUPPORT)] {
+            let ((pool, _listeners), counters) = (pool(), Counters::default());
+            faults::inject(call, &[errno]);
+            let connection = pool.connection(PATIENCE, &counters).expect("the other one");
+            assert!(Arc::ptr_eq(&connection.backend, &pool.backends[1]));
+            faults::inject(call, &[errno, errno]);
+            assert_eq!(pool.connection(PATIENCE, &counters).map(drop), Err(CloseReason::NoPort));
+            assert_eq!(CloseReason::NoPort.status(), 503);
+            assert_eq!(counters.backend_connect_failures.value(), 0);
+            // Who was asked and refused is to blame, whoever else could not be asked.
+            for refused in [[Errno::CONNREFUSED, Errno::ADDRNOTAVAIL], [Errno::ADDRNOTAVAIL, Errno::CONNREFUSED]] {
+                faults::inject(Call::Connect, &refused);
+                assert_eq!(pool.connection(PATIENCE, &counters).map(drop), Err(CloseReason::BackendRefused));
+            }
+            assert_eq!(counters.backend_connect_failures.value(), 2);
+        }
     }
 }

@@ -11,13 +11,23 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::sys;
+
+#[cfg(test)]
+pub mod faults;
 
 /// What the kernel takes of a client's answer before the client has taken it: enough to keep a fast one busy, little
 /// enough that a slow one is seen as slow.
 pub const NOTSENT_LOWAT: u32 = 128 * 1024;
+
+/// Accepts one connection: its socket, and who it is.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+    #[cfg(test)]
+    faults::strike(faults::Call::Accept)?;
+    rustix::net::acceptfrom_with(listener, SocketFlags::CLOEXEC)
+}
 
 /// A connected stream socket. Closed when the last owner lets go.
 #[derive(Debug)]
@@ -51,7 +61,11 @@ impl Socket {
             Address::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
             Address::Unix(_) => AddressFamily::UNIX,
         };
+        #[cfg(test)]
+        faults::strike(faults::Call::Socket)?;
         let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        #[cfg(test)]
+        faults::strike(faults::Call::Connect)?;
         sockopt::set_socket_timeout(&fd, Timeout::Send, Some(limit.max(Duration::from_millis(1))))?;
         let connected = match address {
             Address::Tcp(address) => rustix::net::connect(&fd, address),

@@ -1,0 +1,92 @@
+use super::*;
+use crate::config;
+use crate::snapshot::Snapshot;
+use crate::transport::faults::{self, Call};
+use std::net::TcpStream;
+use std::time::Instant;
+
+/// What a listener needs; sessions go to the receiver.
+fn acceptor() -> (Acceptor, Receiver<Arc<Session>>, Sender<()>) {
+    const FILE: &str = "[listen:a]\naddress = 127.0.0.1:0\n[route:r]\nrespond = 200 \"ok\"\n";
+    let loaded = config::parse_str("a.ini", FILE, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
+    let snapshot = Snapshot::build(loaded.config, 1, vec![(1, 0)], None, |_| None);
+    let (channel, queue) = crossbeam_channel::bounded(16);
+    let (stop, stopped) = crossbeam_channel::bounded(0);
+    let acceptor = Acceptor {
+        channel,
+        stop: stopped,
+        waiter: Waiter::new().expect("descriptors"),
+        permits: Arc::new(Permits::new(1, 1)),
+        published: Arc::new(Published::new(snapshot)),
+        per_address: Arc::new(PerAddress::default()),
+        counters: Arc::new(Counters::default()),
+        sessions_max: 16,
+    };
+    (acceptor, queue, stop)
+}
+
+fn listener(acceptor: &Acceptor) -> Arc<Listener> {
+    let listen = &acceptor.published.current().config.listens[0];
+    let place = Place::of(&listen.addresses[0]).remove(0);
+    Listener::bind(&place, listen, 1).expect("a free port")
+}
+
+/// Runs an acceptor whose first accepts fail so, with a client in its backlog: how long the client waited.
+fn accepts_after(errors: &[Errno]) -> (Duration, u64) {
+    let (acceptor, queue, stop) = acceptor();
+    let listener = listener(&acceptor);
+    let _client = TcpStream::connect(listener.bound()).expect("in the backlog");
+    let begun = Instant::now();
+    let failed = std::thread::scope(|scope| {
+        let ours = &acceptor;
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+            faults::inject(Call::Accept, errors);
+            listener.run(ours);
+            faults::left()
+        });
+        let session = queue.recv_timeout(Duration::from_secs(10));
+        let took = begun.elapsed();
+        listener.stop();
+        assert_eq!(thread.expect("a thread").join().expect("no panic"), 0, "all of them happened");
+        assert!(session.is_ok(), "the acceptor goes on after {errors:?}");
+        took
+    });
+    drop(stop);
+    (failed, acceptor.counters.accept_failed.value())
+}
+
+#[test]
+fn an_accept_that_fails_for_want_of_something_is_tried_again_after_a_pause() {
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::PERM] {
+        let (took, counted) = accepts_after(&[errno; 3]);
+        assert!((3 * PAUSE..Duration::from_secs(5)).contains(&took), "{errno}: {took:?}");
+        assert_eq!(counted, 3);
+    }
+}
+
+#[test]
+fn a_connection_that_went_before_it_was_accepted_costs_nothing() {
+    let (took, counted) = accepts_after(&[[Errno::CONNABORTED, Errno::INTR, Errno::AGAIN]; 20].concat());
+    assert!(took < 20 * PAUSE, "not one pause for each: {took:?}");
+    assert_eq!(counted, 0);
+}
+
+#[test]
+fn an_acceptor_in_its_pause_hears_a_stop() {
+    let (acceptor, _queue, stop) = acceptor();
+    let listener = listener(&acceptor);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+            faults::inject(Call::Accept, &[Errno::MFILE; 100]);
+            listener.run(&acceptor);
+            faults::left()
+        });
+        let begun = Instant::now();
+        while acceptor.counters.accept_failed.value() == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(5), "no accept failed");
+            std::thread::yield_now();
+        }
+        drop(stop);
+        assert!(thread.expect("a thread").join().expect("no panic") > 90, "it did not wait for its turn");
+    });
+}

@@ -1,0 +1,38 @@
+//! The system calls of `transport` that tests let fail, as a host does that is short of something. It is not in the product.
+
+use std::cell::RefCell;
+
+use rustix::io::Errno;
+
+/// Which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// accept(2)
+    Accept,
+    /// socket(2) of a connection to a backend.
+    Socket,
+    /// connect(2)
+    Connect,
+}
+
+thread_local! {
+    static NEXT: RefCell<Vec<(Call, Errno)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The next calls of this kind on the calling thread fail with these, in order.
+pub fn inject(call: Call, errors: &[Errno]) {
+    NEXT.with_borrow_mut(|next| next.extend(errors.iter().map(|&errno| (call, errno))));
+}
+
+/// How many of them have not happened.
+pub fn left() -> usize {
+    NEXT.with_borrow(Vec::len)
+}
+
+/// Fails if it is to.
+pub fn strike(call: Call) -> Result<(), Errno> {
+    NEXT.with_borrow_mut(|next| {
+        let due = next.iter().position(|(which, _)| *which == call);
+        due.map_or(Ok(()), |at| Err(next.remove(at).1))
+    })
+}
