@@ -64,6 +64,8 @@ pub fn signals() -> std::io::Result<Events> {
     let interrupt = match ctrlc::try_set_handler(move || tell(&interrupts, End::Finish)) {
         // As scripts do that start us with `&`.
         Err(ctrlc::Error::MultipleHandlers) => Err("SIGINT is ignored, as whoever started us set it".to_owned()),
+        // Its thread: the handler is there already, and SIGINT would do nothing at all.
+        Err(ctrlc::Error::System(error)) => return Err(error),
         other => other.map_err(|error| format!("SIGINT is not heard: {error}")),
     };
     let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;

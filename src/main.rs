@@ -48,7 +48,7 @@ fn run(cli: &Cli) -> Result<(), u8> {
     })?;
     let log =
         log_file::start(&loaded.config.log.file, cli.options.level(loaded.config.log.level)).map_err(|error| {
-            eprintln!("layer7router: the log cannot be opened: {error}");
+            eprintln!("layer7router: the log cannot be started: {error}");
             FAILED
         })?;
     if let Err(why) = &events.interrupt {

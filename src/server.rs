@@ -185,7 +185,8 @@ impl Server {
         drop(first);
         for (listener, listen) in bound {
             let name = server.config(|config| config.listens[listen].name.clone());
-            server.open(listener, name).map_err(|error| StartError::Resource("an acceptor", error))?;
+            let prepared = server.prepare(listener, name);
+            server.open(prepared.map_err(|error| StartError::Resource("an acceptor", error))?);
         }
         Ok(server)
     }
@@ -243,16 +244,27 @@ impl Server {
         threads.spawn("access-log".into(), Box::new(move || access.run()))
     }
 
-    /// Starts the acceptor of a bound address.
-    fn open(&mut self, listener: Arc<Listener>, name: String) -> io::Result<()> {
+    /// Starts the acceptor of a bound address. It accepts nothing before it is told to, and ends if it never is.
+    fn prepare(&self, listener: Arc<Listener>, name: String) -> io::Result<(Running, Sender<()>)> {
         let ours = Arc::downgrade(&listener);
         let (place, entrance, bound) = (listener.place.clone(), Arc::clone(&listener.entrance), listener.bound());
         let acceptor = self.acceptor.clone();
         let number = listener.entrance.id;
         let thread_name = if number == 1 { "acceptor".to_owned() } else { format!("acceptor.{number}") };
-        let thread = Threads::start(thread_name, Box::new(move || listener.run(&acceptor)))?;
-        self.listeners.push(Running { listener: ours, place, entrance, bound, name, thread });
-        Ok(())
+        let (go, told) = crossbeam_channel::bounded(1);
+        let run = move || {
+            if told.recv().is_ok() {
+                listener.run(&acceptor);
+            }
+        };
+        let thread = Threads::start(thread_name, Box::new(run))?;
+        Ok((Running { listener: ours, place, entrance, bound, name, thread }, go))
+    }
+
+    /// Lets a prepared acceptor begin.
+    fn open(&mut self, (running, go): (Running, Sender<()>)) {
+        let _it_waits = go.send(());
+        self.listeners.push(running);
     }
 
     /// The bill of the start.

@@ -38,7 +38,12 @@ impl Server {
             entrances.push((id, *listen));
         }
         start_demos(&config, &mut self.demos, &mut self.threads)?;
-        // Nothing below can fail but for a thread.
+        let prepared: Vec<_> = new
+            .into_iter()
+            .map(|(listener, name)| self.prepare(listener, name))
+            .collect::<Result<_, _>>()
+            .map_err(|error| StartError::Resource("an acceptor", error))?;
+        // Nothing below can fail.
         let next =
             Snapshot::build(config, before.generation + 1, entrances, Some(&before), |n| self.demos.get(&n).copied());
         let next = Arc::new(next);
@@ -61,8 +66,8 @@ impl Server {
         self.resolver.watch(next.backends(), resolver::AT_RELOAD);
         self.shared.published.publish(Arc::clone(&next));
         drop(before);
-        for (listener, name) in new {
-            self.open(listener, name).map_err(|error| StartError::Resource("an acceptor", error))?;
+        for acceptor in prepared {
+            self.open(acceptor);
         }
         for running in gone {
             running.stop();

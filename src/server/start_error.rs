@@ -37,6 +37,12 @@ impl fmt::Display for StartError {
                 "cannot listen on {place} while this router listens on {ours}: take that away in one reload, and add \
                  this in the next"
             ),
+            // EAGAIN of a thread; no file says it.
+            Self::Resource(what, error) if error.kind() == io::ErrorKind::WouldBlock => write!(
+                f,
+                "cannot start {what}: {error}; the host has no thread or no memory left for it: lower `workers` in \
+                 [server], or raise what limits threads (ulimit -u, pids.max of the cgroup, kernel.threads-max)"
+            ),
             Self::Resource(what, error) => write!(f, "cannot start {what}: {error}"),
         }
     }
