@@ -159,9 +159,14 @@ impl AccessLog {
 
     /// The writer's thread.
     pub fn run(&self) {
-        self.queue.run(|error| {
-            log::error!("access log: {error}; lines are dropped and counted until it can be written again");
-        });
+        self.queue.run();
+    }
+
+    /// Says once a minute at most that lines were lost.
+    pub fn complain(&self) {
+        if let Some(complaint) = self.queue.complaint() {
+            log::error!("access log: {complaint}");
+        }
     }
 }
 

@@ -118,7 +118,7 @@ pub fn run(
 /// What changes nothing.
 fn small(server: &Server, log: &LogHandle, event: Small) {
     match event {
-        Small::Counters => log.say(&server.counters()),
+        Small::Counters => log.say(&format!("{} log_dropped={}", server.counters(), log.dropped())),
         Small::ReopenLogs => match (log.reopen(), server.reopen_logs()) {
             (Ok(()), Ok(())) => log::info!("log files are open again"),
             (log, access) => {

@@ -1,16 +1,18 @@
 //! Lines on their way to a file or a pipe: one bounded buffer, written by a thread of its own that never slows its authors.
 //!
 //! Authors copy whole lines in under a short lock. The writer swaps the buffer for an empty one and writes it in one call.
-//! When the disk is full or nobody reads the pipe, lines are dropped and counted. Both logs are such queues; what a line
-//! says is theirs.
+//! When the disk is full or nobody reads the pipe, lines are dropped and counted, and a line that was written in part is
+//! ended before the next. Both logs are such queues; what a line says is theirs.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
 
@@ -18,6 +20,8 @@ use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
 const PENDING_MAX: usize = 1024 * 1024;
 /// The writer gathers lines this long before it writes them.
 const GATHER: Duration = Duration::from_millis(10);
+/// No more than one complaint about lost lines in this time.
+const COMPLAIN: Duration = Duration::from_secs(60);
 
 /// Where lines go.
 #[derive(Debug)]
@@ -41,6 +45,17 @@ pub struct LineQueue {
     /// All that was pending has been written.
     written: Condvar,
     dropped: AtomicU64,
+    complaint: Mutex<Complaint>,
+}
+
+/// What is to be said about lost lines.
+#[derive(Debug, Default)]
+struct Complaint {
+    /// Why the last write failed.
+    error: Option<io::Error>,
+    /// Lines that were dropped when it was last said, and when that was.
+    told: u64,
+    at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -62,13 +77,27 @@ impl Output {
         Ok(Self::File(file))
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::Stdout => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
-            Self::Stderr => io::stderr().write_all(bytes),
-            Self::File(file) => file.write_all(bytes),
+    /// Writes all of it, or says how much was written before it failed.
+    fn write(&self, bytes: &[u8]) -> Result<(), (usize, Errno)> {
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let fd = match self {
+            Self::Nowhere => return Ok(()),
+            // Not through the library's buffer: it does not say how much of a batch is out.
+            Self::Stdout => stdout.as_fd(),
+            Self::Stderr => stderr.as_fd(),
+            Self::File(file) => file.as_fd(),
+        };
+        let mut done = 0;
+        while done < bytes.len() {
+            match rustix::io::write(fd, &bytes[done..]) {
+                // Nothing known does this to who asks for more than nothing.
+                Ok(0) => return Err((done, Errno::IO)),
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err((done, errno)),
+            }
         }
+        Ok(())
     }
 }
 
@@ -128,26 +157,39 @@ impl LineQueue {
         true
     }
 
-    fn write(&self, output: &mut Output, lines: &[u8], failing: &mut bool, complain: &impl Fn(&io::Error)) {
+    /// What there is to say about lost lines, if there is and it was not said a moment ago.
+    pub fn complaint(&self) -> Option<String> {
+        let dropped = self.dropped();
+        let mut complaint = self.complaint.lock();
+        let lost = dropped - complaint.told;
+        if lost == 0 || complaint.at.is_some_and(|at| at.elapsed() < COMPLAIN) {
+            return None;
+        }
+        (complaint.told, complaint.at) = (dropped, Some(Instant::now()));
+        let why =
+            complaint.error.take().map_or("it is not read as fast as it is written".into(), |error| error.to_string());
+        Some(format!("{lost} lines are lost: {why}"))
+    }
+
+    /// `torn`: the output ends in the middle of a line.
+    fn write(&self, output: &Output, lines: &[u8], torn: &mut bool) {
         if lines.is_empty() {
             return;
         }
-        match output.write(lines) {
-            Ok(()) => *failing = false,
-            Err(error) => {
-                self.drop_lines(lines);
-                if !std::mem::replace(failing, true) {
-                    complain(&error);
-                }
-            }
+        let ended = if *torn { output.write(b"\n").map_err(|(_, errno)| (0, errno)) } else { Ok(()) };
+        *torn &= ended.is_err();
+        if let Err((done, errno)) = ended.and_then(|()| output.write(lines)) {
+            *torn |= lines[..done].last().is_some_and(|&byte| byte != b'\n');
+            self.complaint.lock().error = Some(errno.into());
+            self.drop_lines(&lines[done..]);
         }
     }
 
-    /// The writer's thread. `complain` is told of the first failed write of an episode.
-    pub fn run(&self, complain: impl Fn(&io::Error)) {
+    /// The writer's thread.
+    pub fn run(&self) {
         let mut output = Output::Nowhere;
         let mut batch = Vec::with_capacity(PENDING_MAX);
-        let mut failing = false;
+        let mut torn = false;
         self.state.lock().pending.reserve(PENDING_MAX);
         loop {
             let mut state = self.state.lock();
@@ -163,12 +205,12 @@ impl LineQueue {
             drop(state);
             let before = next.as_ref().map_or(batch.len(), |(before, _)| *before);
             let (old, new) = batch.split_at(before);
-            self.write(&mut output, old, &mut failing, &complain);
+            self.write(&output, old, &mut torn);
             let switched = next.is_some();
             if let Some((_, next)) = next {
                 output = next;
-                failing = false;
-                self.write(&mut output, new, &mut failing, &complain);
+                torn = false;
+                self.write(&output, new, &mut torn);
             }
             batch.clear();
             if stopped && !switched {
@@ -196,7 +238,7 @@ mod tests {
 
     fn writer(queue: &Arc<LineQueue>) -> std::thread::JoinHandle<()> {
         let queue = Arc::clone(queue);
-        std::thread::Builder::new().spawn(move || queue.run(|_| {})).expect("a thread")
+        std::thread::Builder::new().spawn(move || queue.run()).expect("a thread")
     }
 
     #[test]
@@ -238,25 +280,51 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_counted_and_complained_of_once() {
+    fn a_full_disk_is_counted_and_complained_of_once_a_minute() {
         let queue = Arc::new(LineQueue::default());
         queue.aim(Output::open(Path::new("/dev/full")).expect("/dev/full"));
-        let complaints = Arc::new(AtomicU64::new(0));
-        let (ours, count) = (Arc::clone(&queue), Arc::clone(&complaints));
-        let writer = std::thread::Builder::new()
-            .spawn(move || {
-                ours.run(|_| {
-                    count.fetch_add(1, Ordering::SeqCst);
-                });
-            })
-            .expect("a thread");
-        for _ in 0..3 {
-            queue.append(b"lost\n");
+        let writer = writer(&queue);
+        let lose = || {
+            queue.append(b"lost\nlost\n");
             assert!(queue.flush(Duration::from_secs(10)));
+        };
+        assert_eq!(queue.complaint(), None);
+        lose();
+        assert_eq!(queue.complaint().as_deref(), Some("2 lines are lost: No space left on device (os error 28)"));
+        for _ in 0..3 {
+            lose();
+            assert_eq!(queue.complaint(), None);
         }
+        assert_eq!(queue.dropped(), 8);
+        // A minute later.
+        queue.complaint.lock().at = Instant::now().checked_sub(COMPLAIN);
+        assert_eq!(queue.complaint().as_deref(), Some("6 lines are lost: No space left on device (os error 28)"));
+        queue.complaint.lock().at = None;
+        assert_eq!(queue.complaint(), None, "nothing was lost since");
         queue.stop();
         writer.join().expect("no panic");
-        assert_eq!((queue.dropped(), complaints.load(Ordering::SeqCst)), (3, 1));
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_is_ended_before_the_next() {
+        let (theirs, ours) = rustix::pipe::pipe().expect("a pipe");
+        // As a disk that is full in the middle of a batch: a page is taken, then an error.
+        rustix::pipe::fcntl_setpipe_size(&ours, 4096).expect("a size");
+        rustix::io::ioctl_fionbio(&ours, true).expect("a flag");
+        let (queue, output) = (LineQueue::default(), Output::File(File::from(ours)));
+        let (mut theirs, mut torn) = (File::from(theirs), false);
+        let line = [[b'x'; 999].as_slice(), b"\n"].concat();
+        queue.write(&output, &line.repeat(8), &mut torn);
+        assert_eq!((torn, queue.dropped()), (true, 4), "four and a part of the fifth");
+        queue.write(&output, &line, &mut torn);
+        assert_eq!((torn, queue.dropped()), (true, 5));
+        let mut page = [0; 4096];
+        theirs.read_exact(&mut page).expect("a page");
+        queue.write(&output, b"whole\n", &mut torn);
+        assert!(!torn);
+        let mut end = [0; 7];
+        theirs.read_exact(&mut end).expect("the next line");
+        assert_eq!(&end, b"\nwhole\n");
     }
 
     #[test]

@@ -61,6 +61,11 @@ impl LogHandle {
         log::set_max_level(level);
     }
 
+    /// Lines dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.queue.dropped()
+    }
+
     /// A line that was asked for, whatever the level.
     pub fn say(&self, line: &str) {
         let level = log::max_level();
@@ -87,7 +92,8 @@ pub fn start(target: &LogFile, level: LevelFilter) -> io::Result<LogHandle> {
     std::thread::Builder::new()
         .name("log".into())
         .stack_size(STACK_SIZE)
-        .spawn(move || ours.run(|_nobody_to_tell| {}))?;
+        .spawn(move || ours.run())
+        .map_err(|error| io::Error::new(error.kind(), format!("its thread: {error}")))?;
     Ok(LogHandle { queue, target: target.clone() })
 }
 
@@ -250,7 +256,8 @@ mod tests {
             write_line(&logger, *level, line);
         }
         queue.stop();
-        queue.run(|error| panic!("{error}"));
+        queue.run();
+        assert_eq!(queue.dropped(), 0);
         read(&path)
     }
 

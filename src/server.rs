@@ -226,6 +226,7 @@ impl Server {
         threads.spawn("waiter".into(), Box::new(move || waiter.run()))?;
         let (registry, published, stop) =
             (Arc::clone(&shared.registry), Arc::clone(&shared.published), self.acceptor.stop.clone());
+        let access = Arc::clone(&shared.access);
         threads.spawn(
             "reaper".into(),
             Box::new(move || {
@@ -234,6 +235,7 @@ impl Server {
                     let limit = snapshot.config.timeouts.backend_idle;
                     snapshot.backends().for_each(|backend| backend.sweep(limit));
                     flood::tell();
+                    access.complain();
                 });
             }),
         )?;
