@@ -1,6 +1,6 @@
 //! Time as the router needs it: milliseconds since start for deadlines, and the date as text for answers and logs.
 //!
-//! Deadlines never look at the wall clock; only texts do.
+//! Deadlines never look at the wall clock; only texts do. No other module reads it: `tests/layers.rs` holds that.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

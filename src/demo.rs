@@ -13,14 +13,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::clock::Date;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
-use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-
 use talk::{INPUT_BYTES_MAX, Talk};
 
 /// More wait in the kernel's backlog.
@@ -38,10 +35,6 @@ const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The token of the listener; others are indices.
 const LISTENER: u64 = u64::MAX;
-
-/// IMF-fixdate (RFC 9110 section 5.6.7).
-const DATE: &[BorrowedFormatItem<'static>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// Starts `demo-NUMBER` on a free port of 127.0.0.1, on one thread of that name that lives as long as the process.
 pub fn start(
@@ -74,7 +67,7 @@ fn start_with(
         connections: Vec::new(),
         free: Vec::new(),
         lingering: 0,
-        date: Date::default(),
+        date: Date::imf(),
     };
     spawn(
         name,
@@ -118,7 +111,6 @@ impl Origin {
                 Err(Errno::INTR) => continue,
                 Err(e) => return Err(e.into()),
             }
-            self.date.update();
             for event in &events {
                 match event.data.u64() {
                     LISTENER => self.accept()?,
@@ -174,7 +166,7 @@ impl Origin {
             return Ok(());
         };
         let lingered = connection.linger.is_some();
-        match connection.advance(scratch, &self.name, &self.date.text) {
+        match connection.advance(scratch, &self.name, self.date.now()) {
             Some(wants) if wants == connection.wants => {}
             Some(wants) => {
                 connection.wants = wants;
@@ -240,7 +232,7 @@ impl Connection {
     }
 
     /// Writes, answers and reads (once: the others wait) until nothing of it goes on. What to wait for; `None` is the end.
-    fn advance(&mut self, scratch: &mut [u8], name: &str, date: &str) -> Option<epoll::EventFlags> {
+    fn advance(&mut self, scratch: &mut [u8], name: &str, date: &[u8]) -> Option<epoll::EventFlags> {
         let mut may_read = true;
         loop {
             while !self.talk.unsent().is_empty() {
@@ -296,24 +288,6 @@ impl Connection {
                 Err(Errno::AGAIN) => return Some(epoll::EventFlags::IN),
                 Err(_) => return None,
             }
-        }
-    }
-}
-
-/// The time of day as answers give it, written once a second.
-#[derive(Default)]
-struct Date {
-    second: i64,
-    text: String,
-}
-
-impl Date {
-    fn update(&mut self) {
-        let now = OffsetDateTime::now_utc();
-        if now.unix_timestamp() != self.second || self.text.is_empty() {
-            self.second = now.unix_timestamp();
-            // Cannot fail: a time of day has all that is asked for. If it did, the field would be empty.
-            self.text = now.format(DATE).unwrap_or_default();
         }
     }
 }

@@ -79,13 +79,8 @@ pub fn random() -> u64 {
     let mut bytes = [0; 8];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(_) => u64::from_ne_bytes(bytes),
-        // A kernel without it: the address space layout and the clock are what is left. Ids need no secrecy.
-        Err(_) => {
-            std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| since.as_nanos() as u64)
-                ^ (&raw const bytes) as u64
-        }
+        // A kernel without it: the address space layout and the process are what is left. Ids need no secrecy.
+        Err(_) => u64::from(std::process::id()) ^ (&raw const bytes) as u64,
     }
 }
 

@@ -106,6 +106,20 @@ fn pure_modules_name_no_socket_no_thread_and_no_clock() {
 }
 
 #[test]
+fn the_wall_clock_is_read_in_one_module() {
+    let mut all = Vec::new();
+    sources(Path::new(SRC), None, &mut all);
+    // Whoever else wants a text has it from there; a time of the wall clock in a deadline would jump with it. (simplelog
+    // reads it for the program's log.)
+    for (_, path) in all.iter().filter(|(module, _)| module != "clock") {
+        let source = read(path);
+        for word in ["SystemTime", "UNIX_EPOCH", "DateTime::now", "ClockId::Realtime", "CLOCK_REALTIME"] {
+            assert!(!source.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
 fn unsafe_stands_in_one_module() {
     let mut all = Vec::new();
     sources(Path::new(SRC), None, &mut all);

@@ -79,7 +79,7 @@ impl Talk {
     }
 
     /// Answers what is there, until more is needed or enough is to be sent.
-    pub(super) fn go_on(&mut self, name: &str, date: &str) {
+    pub(super) fn go_on(&mut self, name: &str, date: &[u8]) {
         while self.unsent().len() < OUTPUT_BYTES_ENOUGH && self.step(name, date) {}
         if self.unread().is_empty() {
             give_back(&mut self.input);
@@ -92,7 +92,7 @@ impl Talk {
     }
 
     /// One head, or some of a body. False: not without more bytes.
-    fn step(&mut self, name: &str, date: &str) -> bool {
+    fn step(&mut self, name: &str, date: &[u8]) -> bool {
         match &mut self.state {
             State::Head => match scan(self.unread(), self.scanned) {
                 Scan::Whole { skip, len } => self.head(skip, len, name, date),
@@ -124,7 +124,7 @@ impl Talk {
         true
     }
 
-    fn head(&mut self, skip: usize, len: usize, name: &str, date: &str) {
+    fn head(&mut self, skip: usize, len: usize, name: &str, date: &[u8]) {
         let from = self.read + skip;
         let bytes = self.input.get(from..from + len).unwrap_or_default();
         let mut fields = no_fields();
@@ -146,7 +146,7 @@ impl Talk {
     }
 
     /// Says why, and that it is the last.
-    fn refuse(&mut self, refusal: &Refusal, date: &str) {
+    fn refuse(&mut self, refusal: &Refusal, date: &[u8]) {
         let mut body = Vec::new();
         let Ok(()) = refusal_body(refusal, NO_ID, &mut body);
         let Ok(()) = reply(
@@ -154,7 +154,7 @@ impl Talk {
                 status: refusal.status,
                 body: &body,
                 request_id: NO_ID,
-                date: date.as_bytes(),
+                date,
                 keep: false,
                 client: Version::Http11,
                 head_request: false,
@@ -168,7 +168,7 @@ impl Talk {
 }
 
 /// Who answers, by which route the request came, and each field of it.
-fn answer(head: &RequestHead<'_, '_>, name: &str, date: &str) -> Vec<u8> {
+fn answer(head: &RequestHead<'_, '_>, name: &str, date: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     for part in [&b"backend: "[..], name.as_bytes(), b"\nroute: ", head.field("x-route").unwrap_or(b"-"), b"\n"] {
         body.extend_from_slice(part);
@@ -184,7 +184,7 @@ fn answer(head: &RequestHead<'_, '_>, name: &str, date: &str) -> Vec<u8> {
             status: 200,
             body: &body,
             request_id: head.field("x-request-id").unwrap_or(NO_ID),
-            date: date.as_bytes(),
+            date,
             keep: head.keep_alive,
             client: head.version,
             head_request: head.method == Method::Head,

@@ -218,7 +218,7 @@ fn a_peer_that_reads_nothing_is_not_read_from() {
     let mut requests = 0;
     // Until it waits for the peer to read, and then until the peer can write no more.
     let wants = loop {
-        let wants = connection.advance(&mut scratch, "demo-1", "now");
+        let wants = connection.advance(&mut scratch, "demo-1", b"now");
         if wants != Some(epoll::EventFlags::IN) {
             break wants;
         }
@@ -232,7 +232,7 @@ fn a_peer_that_reads_nothing_is_not_read_from() {
     let mut answers = Vec::new();
     loop {
         let _all_there_is = peer.read_to_end(&mut answers);
-        if connection.advance(&mut scratch, "demo-1", "now").is_none() {
+        if connection.advance(&mut scratch, "demo-1", b"now").is_none() {
             break;
         }
     }
@@ -250,7 +250,7 @@ fn splits_change_nothing() {
         let mut talk = Talk::new();
         for piece in pieces {
             talk.receive(piece);
-            talk.go_on("demo-1", "now");
+            talk.go_on("demo-1", b"now");
         }
         assert!(talk.is_over());
         talk.unsent().to_vec()
