@@ -5,7 +5,6 @@ mod support;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use support::{Client, Origin, Router, ServingOrigin, Setup, ms, pattern, reply};
 
 fn quick() -> ServingOrigin {
@@ -78,15 +77,6 @@ fn who_waits_for_a_slow_backend_does_not_keep_others_from_the_workers_that_are_l
     assert!(begun.elapsed() < ms(1000), "{:?}", begun.elapsed());
 }
 
-/// Lowers the limit of open files of the running router to those that it has.
-fn leave_no_descriptor(router: &Router) {
-    let open = std::fs::read_dir(format!("/proc/{}/fd", router.pid())).expect("a running process");
-    let open: Vec<u64> = open.filter_map(|fd| fd.ok()?.file_name().to_str()?.parse().ok()).collect();
-    let limit = (0..).find(|fd| !open.contains(fd));
-    let new = Rlimit { current: limit, maximum: limit };
-    prlimit(Pid::from_raw(router.pid().cast_signed()), Resource::Nofile, new).expect("it is ours");
-}
-
 #[test]
 fn an_accept_without_a_descriptor_makes_room_and_goes_on() {
     let origin = quick();
@@ -96,7 +86,7 @@ fn an_accept_without_a_descriptor_makes_room_and_goes_on() {
         assert_eq!(client.get("/").status, 200);
     }
     router.wait_counter("parked", |n| n == 3);
-    leave_no_descriptor(&router);
+    router.leave_no_descriptor();
     // A blocked accept has a descriptor set aside already: the next one has none.
     router.wait_counter("accept_failed", |n| n >= 1);
     let mut late = router.client();
@@ -113,7 +103,7 @@ fn without_a_descriptor_for_a_backend_it_is_503() {
     let router = Router::to(&origin);
     let mut client = router.client();
     router.wait_counter("sessions", |n| n == 1);
-    leave_no_descriptor(&router);
+    router.leave_no_descriptor();
     let response = client.get("/");
     assert_eq!((response.status, response.fields.get("Retry-After")), (503, Some("1")));
     assert!(response.text().contains("descriptor"), "{}", response.text());

@@ -5,7 +5,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 
 use support::router::{Signal, one_pool};
-use support::{Client, DEADLINE, Origin, Refusing, Router, Setup, TempDir, eventually, ms, reply, run};
+use support::{Client, DEADLINE, Origin, Refusing, Router, Setup, TempDir, eventually, ms, pattern, reply, run};
 
 /// Every thread: its name, and its scheduling policy (field 41 of proc(5) stat).
 fn threads(router: &Router) -> Vec<(String, String)> {
@@ -225,4 +225,70 @@ fn a_pid_file_that_cannot_be_written_is_said_and_is_failure() {
     let failed = run(&dir, &["run", "-c", &file], &Setup::default());
     assert_eq!(failed.code, Some(1));
     assert!(failed.stderr.contains("/nonexistent/router.pid"), "{}", failed.stderr);
+}
+
+#[test]
+fn a_router_that_was_killed_starts_again_at_once_on_the_port_of_connections_in_time_wait() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let mut router = Router::to(&origin);
+    let (port, address) = (router.port(), router.address());
+    for _ in 0..5 {
+        let mut client = router.client();
+        assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status, 200);
+        client.expect_closed();
+    }
+    // Who closes first is in TIME_WAIT (06), and that was the router.
+    let ours = format!("0100007F:{port:04X}");
+    eventually("connections in TIME_WAIT", DEADLINE, || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("proc(5)");
+        let mut fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        fields.any(|fields| fields.len() > 3 && fields[1] == ours && fields[3] == "06").then_some(())
+    });
+    router.signal(Signal::KILL);
+    router.wait_exit(DEADLINE);
+    let again = Router::start(&one_pool(&origin, "").replace("127.0.0.1:0", &address));
+    assert_eq!(again.client().get("/").status, 200);
+}
+
+/// Memory that it has touched and not given back.
+fn resident(router: &Router) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", router.pid())).expect("a running process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("in proc(5)");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+#[test]
+fn memory_is_flat_however_many_clients_reset_in_whatever_phase() {
+    let origin = Origin::serve(|_| reply(200, &[], pattern(200_000)));
+    let router = Router::to_with(&origin, "[server]\nworkers = 4\n");
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n";
+    // The same sequence each time, and no two rounds alike.
+    let mut random = 1_u64;
+    let mut abort = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut client = router.client();
+        let step = (random >> 40) as usize;
+        match random >> 61 {
+            0 => {}
+            1 | 2 => client.send(&head[..step % head.len()]),
+            3 | 4 => client.send([head.as_bytes(), &vec![b'x'; step % 20_000]].concat()),
+            _ => {
+                client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                client.read_exact(step % 200_000);
+            }
+        }
+        client.reset();
+    };
+    let mut round = || {
+        (0..400).for_each(|_| abort());
+        // Those that were reset while parked are found by the kernel's word, the others by their next byte.
+        router.wait_counter("sessions", |n| n == 0);
+        router.assert_at_rest();
+        resident(&router)
+    };
+    // Slices and stacks are touched the first time, and the heap finds its size.
+    let before = (0..3).map(|_| round()).last().expect("three");
+    let after: Vec<u64> = (0..4).map(|_| round()).collect();
+    let grown = after.iter().max().expect("four").saturating_sub(before);
+    assert!(grown < 1024 * 1024, "{grown} bytes more than {before}: {after:?}");
 }

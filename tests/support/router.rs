@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 
 use super::{Client, DEADLINE, eventually, ms};
 
@@ -65,6 +65,8 @@ pub struct Setup<'a> {
     pub open_files: Option<u32>,
     /// RLIMIT_NOFILE, soft alone.
     pub soft_open_files: Option<u32>,
+    /// A program and its arguments that the binary is started through, and that leaves it its process id.
+    pub through: &'a [&'a str],
     /// Environment variables.
     pub env: &'a [(&'a str, &'a str)],
 }
@@ -219,6 +221,31 @@ impl Router {
         eventually("a new generation", DEADLINE, || (self.counters()["generation"] > before).then_some(()));
     }
 
+    /// Lowers its limit of open files to those that it has; what the limit was.
+    #[track_caller]
+    pub fn leave_no_descriptor(&self) -> Rlimit {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a running process");
+        let open: Vec<u64> = open.filter_map(|fd| fd.ok()?.file_name().to_str()?.parse().ok()).collect();
+        let limit = (0..).find(|fd| !open.contains(fd));
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        self.limit_descriptors(Rlimit { current: limit, maximum })
+    }
+
+    /// Sets its limit of open files; what it was.
+    #[track_caller]
+    pub fn limit_descriptors(&self, limit: Rlimit) -> Rlimit {
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).expect("it is ours")
+    }
+
+    /// Processor time that it has used so far.
+    #[track_caller]
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a running process");
+        let fields: Vec<&str> = stat.rsplit_once(") ").expect("proc(5)").1.split(' ').collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).expect("a hundred")
+    }
+
     /// All of stdout so far.
     pub fn stdout(&self) -> String {
         self.stdout.text()
@@ -336,7 +363,12 @@ fn limited(setup: &Setup) -> Command {
     let limit = match (setup.open_files, setup.soft_open_files) {
         (Some(both), _) => format!("--nofile={both}:{both}"),
         (None, Some(soft)) => format!("--nofile={soft}:"),
-        (None, None) => return Command::new(BINARY),
+        (None, None) => {
+            let mut words = setup.through.iter().copied().chain([BINARY]);
+            let mut command = Command::new(words.next().expect("the binary is one"));
+            command.args(words);
+            return command;
+        }
     };
     // prlimit replaces itself by the program, so the child's pid stays the router's.
     let mut command = Command::new("prlimit");
