@@ -180,8 +180,7 @@ fn eight_connections_touch_sixteen_slices_however_many_workers_there_are() {
             assert_eq!(client.read_response().status, 200);
         }
     }
-    router.assert_at_rest();
-    let counters = router.counters();
+    let counters = router.assert_at_rest();
     assert_eq!(counters["slices_total"], 512);
     assert!(counters["slices_touched"] <= 16, "{counters:?}");
     assert_eq!(counters["exchanges"], 400);
@@ -195,8 +194,7 @@ fn a_parked_session_holds_no_slice() {
     for client in &mut clients {
         client.get("/");
     }
-    router.assert_at_rest();
-    assert_eq!(router.wait_counter("parked", |n| n == 40), 40);
+    assert_eq!(router.assert_at_rest()["parked"], 40);
     assert!(clients.iter_mut().all(|client| client.get("/again").status == 200));
 }
 

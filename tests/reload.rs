@@ -154,7 +154,8 @@ fn a_new_address_is_served_and_a_removed_one_is_not() {
     });
     second.read_until_end();
     assert_eq!(router.client().get("/").text().trim_end(), "three");
-    assert_eq!(router.wait_counter("sessions", |n| n == 0), 0);
+    router.wait_counter("sessions", |n| n == 0);
+    router.assert_at_rest();
 }
 
 #[test]

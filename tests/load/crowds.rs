@@ -62,8 +62,7 @@ fn eight_busy_connections_touch_sixteen_slices() {
     let answered = keep_asking(&router, 8, |answered| {
         eventually("20,000 answers", 3 * DEADLINE, || (answered.load(Ordering::Relaxed) > 20_000).then_some(()));
     });
-    router.assert_at_rest();
-    let counters = router.counters();
+    let counters = router.assert_at_rest();
     assert_eq!(counters["exchanges"], answered);
     assert!(counters["slices_touched"] <= 16, "{counters:?}");
 }

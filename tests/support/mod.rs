@@ -11,6 +11,7 @@ pub mod message;
 pub mod origin;
 pub mod peer;
 pub mod programs;
+pub mod rest;
 pub mod router;
 
 use std::time::{Duration, Instant};

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 
+use super::rest::Footprint;
 use super::{Client, DEADLINE, eventually, ms};
 
 /// The product's binary.
@@ -78,6 +79,7 @@ pub struct Router {
     stderr: Arc<Lines>,
     readers: Vec<JoinHandle<()>>,
     dir: TempDir,
+    at_start: Option<Footprint>,
 }
 
 impl Router {
@@ -96,11 +98,12 @@ impl Router {
     /// As [`Router::start_with`], with a directory that the file could already name.
     #[track_caller]
     pub fn start_in(dir: TempDir, ini: &str, setup: &Setup) -> Self {
-        let router = Self::spawn(dir, ini, setup);
+        let mut router = Self::spawn(dir, ini, setup);
         let ready = router.stdout.wait(0, DEADLINE, |line| line == "ready");
         if ready.is_none() {
             panic!("the router did not get ready\nstdout:\n{}\nstderr:\n{}", router.stdout.text(), router.log());
         }
+        router.at_start = Some(Footprint::at_start(router.pid(), router.listeners().len()));
         router
     }
 
@@ -115,7 +118,7 @@ impl Router {
             stdout.fill_from(child.stdout.take().expect("piped")),
             stderr.fill_from(child.stderr.take().expect("piped")),
         ];
-        Self { child, stdout, stderr, readers, dir }
+        Self { child, stdout, stderr, readers, dir, at_start: None }
     }
 
     /// One listener, one pool, this backend.
@@ -312,23 +315,10 @@ impl Router {
         eventually(&format!("counter {key}"), DEADLINE, || Some(self.counter(key)).filter(|&n| good(n)))
     }
 
-    /// Nothing runs, nothing queues, and every slice and permit is back.
+    /// What the kernel knew of it when it was ready.
     #[track_caller]
-    pub fn assert_at_rest(&self) {
-        let until = Instant::now() + Duration::from_secs(5);
-        loop {
-            let now = self.counters();
-            let at = |key: &str| *now.get(key).unwrap_or_else(|| panic!("no {key} in {now:?}"));
-            let rested = at("running") == 0
-                && at("queued") == 0
-                && at("slices_free") == at("slices_total")
-                && at("permits_free") == at("permits");
-            if rested {
-                return;
-            }
-            assert!(Instant::now() < until, "not at rest within 5 s: {now:?}");
-            std::thread::sleep(ms(20));
-        }
+    pub fn footprint_at_start(&self) -> Footprint {
+        self.at_start.expect("it was waited for until it was ready")
     }
 }
 
