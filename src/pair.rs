@@ -17,7 +17,7 @@ use crate::response::{Facts, Outcome, ResponseEnd, ResponseHalf};
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, AtomicBool};
 use crate::transport::Socket;
-use crate::tunnel;
+use crate::tunnel::OneWay;
 use crate::waiter::Waiter;
 
 /// The response thread, as its request thread sees it.
@@ -166,11 +166,11 @@ impl ResponseThread {
 fn back(slot: &Slot, client: &Socket, backend: &Socket, snapshot: &Snapshot, buf: &mut Buf) -> Outcome {
     let waiting = Waiting::new(Phase::Tunnel, snapshot.config.timeouts.tunnel);
     let to = Wire { socket: client, half: &slot.response, waiting };
-    let (bytes, orderly) = tunnel::one_way(backend, &to, buf);
-    let outcome = if orderly {
-        Outcome { end: ResponseEnd::Switched, status: None, bytes: 0, first_byte: None }
-    } else {
-        failed(CloseReason::AnswerCut)
+    let (from_broke, to_broke) = (CloseReason::AnswerCut, CloseReason::ClientGone);
+    let (bytes, reason) = OneWay { from: backend, to, slot, from_broke, to_broke }.run(buf);
+    let outcome = match reason {
+        CloseReason::Done => Outcome { end: ResponseEnd::Switched, status: None, bytes: 0, first_byte: None },
+        broken => failed(broken),
     };
     Outcome { status: Some(101), bytes, ..outcome }
 }

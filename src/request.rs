@@ -23,7 +23,7 @@ use crate::response::{Outcome, ResponseEnd, ResponseHalf};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, Ordering, fence};
-use crate::tunnel;
+use crate::tunnel::OneWay;
 use crate::waiter::SHED_BATCH;
 
 /// What a request half works with.
@@ -294,12 +294,13 @@ impl RequestHalf<'_> {
         self.start_partner(connection, JobKind::Tunnel);
         let waiting = Waiting::new(Phase::Tunnel, self.snapshot.config.timeouts.tunnel);
         let to = Wire { socket: &connection.socket, half: &self.slot.request, waiting };
-        let (bytes_in, orderly) = tunnel::one_way(&self.session.socket, &to, self.buf);
+        let (from_broke, to_broke) = (CloseReason::ClientGone, CloseReason::AnswerCut);
+        let way = OneWay { from: &self.session.socket, to, slot: self.slot, from_broke, to_broke };
+        let (bytes_in, there) = way.run(self.buf);
         let back = self.join_partner();
         let reason = match back.end {
             ResponseEnd::Failed { reason, .. } => reason,
-            _ if orderly => CloseReason::Done,
-            _ => CloseReason::ClientGone,
+            _ => there,
         };
         Exchanged {
             backend: Some(Arc::clone(&connection.backend)),

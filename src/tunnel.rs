@@ -5,38 +5,58 @@
 use std::io::IoSlice;
 
 use crate::buf::Buf;
+use crate::error::CloseReason;
 use crate::outgoing::Wire;
-use crate::registry::Waiting;
+use crate::registry::{Slot, Waiting};
 use crate::transport::Socket;
 
-/// Moves bytes from `from` to `to` until the end of input: how many, and whether it was an orderly end. Both ends are cut
-/// when it was not, so that the other way ends too.
-pub fn one_way(from: &Socket, to: &Wire<'_>, buf: &mut Buf) -> (u64, bool) {
-    let mut bytes = 0;
-    let orderly = loop {
-        if !buf.is_empty() {
-            if to.write_all(&mut [IoSlice::new(buf.unread())]).is_err() {
-                break false;
+/// One way, and what it is called when it breaks.
+#[derive(Debug)]
+pub struct OneWay<'a> {
+    /// Where from.
+    pub from: &'a Socket,
+    /// Where to.
+    pub to: Wire<'a>,
+    /// Whoever breaks first gives the reason there.
+    pub slot: &'a Slot,
+    /// When reading breaks.
+    pub from_broke: CloseReason,
+    /// When writing breaks.
+    pub to_broke: CloseReason,
+}
+
+impl OneWay<'_> {
+    /// Moves bytes until the end of input: how many, and why it ended. After an end that was not orderly both connections
+    /// are reset: the other way ends too, and nobody takes what he has for all there was.
+    pub fn run(&self, buf: &mut Buf) -> (u64, CloseReason) {
+        let mut bytes = 0;
+        let reason = loop {
+            if !buf.is_empty() {
+                if self.to.write_all(&mut [IoSlice::new(buf.unread())]).is_err() {
+                    break self.to_broke;
+                }
+                bytes += buf.unread().len() as u64;
+                buf.clear();
             }
-            bytes += buf.unread().len() as u64;
-            buf.clear();
-        }
-        to.half.wait(to.waiting);
-        match from.read(buf.space()) {
-            Ok(0) => break true,
-            Ok(n) => {
-                to.half.progress(n);
-                buf.fill(n);
+            self.to.half.wait(self.to.waiting);
+            match self.from.read(buf.space()) {
+                Ok(0) => break CloseReason::Done,
+                Ok(n) => {
+                    self.to.half.progress(n);
+                    buf.fill(n);
+                }
+                Err(_) => break self.from_broke,
             }
-            Err(_) => break false,
+        };
+        self.to.half.wait(Waiting::BUSY);
+        if reason == CloseReason::Done {
+            self.to.socket.finish_writing();
+        } else {
+            // First: what the other way sees then is our doing.
+            self.slot.note(reason);
+            self.from.abort();
+            self.to.socket.abort();
         }
-    };
-    to.half.wait(Waiting::BUSY);
-    if orderly {
-        to.socket.finish_writing();
-    } else {
-        from.cut();
-        to.socket.cut();
+        (bytes, reason)
     }
-    (bytes, orderly)
 }
