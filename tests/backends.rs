@@ -242,12 +242,46 @@ fn bytes_that_nobody_asked_for_end_a_backend_connection() {
     client.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
     origin.accept_request().0.reply(200, "fresh");
     assert_eq!(client.read_response().text(), "fresh");
+}
 
-    let (_router, mut client, mut conn) = with_kept_connection(&origin);
-    conn.send(extra);
-    client.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
-    origin.accept_request().0.reply(200, "fresh");
-    assert_eq!(client.read_response().text(), "fresh");
+#[test]
+fn what_a_backend_says_before_it_is_asked_is_served_to_nobody() {
+    let unasked = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "x",
+    ];
+    for bytes in unasked {
+        // Whether anybody asks before the connection is looked at, or nobody does.
+        for asks_at_once in [true, false] {
+            let origin = Origin::bind();
+            let (router, mut client, mut conn) = with_kept_connection(&origin);
+            conn.send(bytes);
+            if !asks_at_once {
+                conn.expect_closed_within(ms(3000));
+                router.wait_counter("backend_idle", |n| n == 0);
+            }
+            client.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+            origin.accept_request().0.reply(200, "fresh");
+            assert_eq!(client.read_response().text(), "fresh", "{bytes:?}");
+            conn.expect_closed();
+            router.assert_at_rest();
+        }
+    }
+}
+
+#[test]
+fn a_backend_that_greets_is_no_http_server() {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    let mut client = router.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut conn = origin.accept();
+    conn.send("SSH-2.0-OpenSSH_9.2\r\n");
+    assert_eq!(client.read_response().status, 502);
+    conn.read_until_end();
+    router.assert_at_rest();
 }
 
 #[test]
