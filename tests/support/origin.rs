@@ -305,6 +305,12 @@ impl Refusing {
         let address = getsockname(&socket).expect("getsockname").try_into().expect("an IP address");
         Self(socket, address)
     }
+
+    /// From now on it accepts.
+    pub fn listen(self) -> Origin {
+        rustix::net::listen(&self.0, 128).expect("listen");
+        Origin { socket: Socket::Tcp(TcpListener::from(self.0)), address: self.1.to_string() }
+    }
 }
 
 impl fmt::Display for Refusing {
