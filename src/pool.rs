@@ -57,15 +57,15 @@ impl Pool {
         Self { name, backends, weights, balance }
     }
 
-    /// A connection: kept, or new. A failed connect tries each other backend once, with all addresses of its name.
+    /// A connection: kept, or new. A failed connect tries each other backend once, its kept connections first, then all
+    /// addresses of its name.
     pub fn connection(&self, patience: Patience, counters: &Counters) -> Result<Connection, CloseReason> {
         let first = self.balance.next().ok_or(CloseReason::NoBackend)?;
         let chosen = &self.backends[first];
-        if let Some(socket) = chosen.take_kept(patience.backend_idle) {
-            counters.backend_reuses.add();
-            return Ok(Connection { backend: Arc::clone(chosen), socket, reused: true, _in_flight: chosen.begin() });
+        if let Some(kept) = reuse(chosen, patience, counters) {
+            return Ok(kept);
         }
-        self.connect(first, patience, counters)
+        self.connect(first, patience, counters, |backend| reuse(backend, patience, counters))
     }
 
     /// A new connection to the backend that a kept one has failed on, and to the others only if it takes none.
@@ -76,10 +76,17 @@ impl Pool {
         counters: &Counters,
     ) -> Result<Connection, CloseReason> {
         let first = self.backends.iter().position(|other| Arc::ptr_eq(other, backend)).unwrap_or(0);
-        self.connect(first, patience, counters)
+        self.connect(first, patience, counters, |_| None)
     }
 
-    fn connect(&self, first: usize, patience: Patience, counters: &Counters) -> Result<Connection, CloseReason> {
+    /// `kept`: a connection there is already to one that is not the first.
+    fn connect(
+        &self,
+        first: usize,
+        patience: Patience,
+        counters: &Counters,
+        kept: impl Fn(&Arc<Backend>) -> Option<Connection>,
+    ) -> Result<Connection, CloseReason> {
         let deadline = Instant::now() + patience.connect;
         let candidates = || {
             (0..self.backends.len())
@@ -94,6 +101,9 @@ impl Pool {
         }
         let mut reason = None;
         for backend in candidates() {
+            if let Some(kept) = kept(backend) {
+                return Ok(kept);
+            }
             let Some(addresses) = backend.addresses() else { continue };
             for address in (0..addresses.len()).filter_map(|n| addresses.address(n)) {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -143,6 +153,13 @@ impl Pool {
         }
         CloseReason::NoDescriptor
     }
+}
+
+/// The newest kept connection of a backend.
+fn reuse(backend: &Arc<Backend>, patience: Patience, counters: &Counters) -> Option<Connection> {
+    let socket = backend.take_kept(patience.backend_idle)?;
+    counters.backend_reuses.add();
+    Some(Connection { backend: Arc::clone(backend), socket, reused: true, _in_flight: backend.begin() })
 }
 
 /// Whose fault a failed connect is.

@@ -296,6 +296,19 @@ fn a_backend_that_refuses_is_passed_over() {
 }
 
 #[test]
+fn who_stands_in_for_one_that_refuses_is_asked_on_a_kept_connection() {
+    let (refusing, good) = (Refusing::bind(), named("good"));
+    let router = pool(&[refusing.to_string(), good.to_string()], "");
+    let mut client = router.client();
+    for _ in 0..10 {
+        assert_eq!(client.get("/").text(), "good");
+        router.wait_counter("backend_idle", |n| n == 1);
+    }
+    assert_eq!(good.connections(), 1);
+    assert_eq!(router.counter("backend_connect_failures"), 5, "each at its turn");
+}
+
+#[test]
 fn when_all_refuse_it_is_502_and_the_session_goes_on() {
     let (one, two) = (Refusing::bind(), Refusing::bind());
     let router = pool(&[one.to_string(), two.to_string()], "");
