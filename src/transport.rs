@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
@@ -66,13 +66,22 @@ impl Socket {
         let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         #[cfg(test)]
         faults::strike(faults::Call::Connect)?;
-        sockopt::set_socket_timeout(&fd, Timeout::Send, Some(limit.max(Duration::from_millis(1))))?;
-        let connected = match address {
-            Address::Tcp(address) => rustix::net::connect(&fd, address),
-            Address::Unix(path) => rustix::net::connect(&fd, &SocketAddrUnix::new(*path)?),
+        let begun = Instant::now();
+        let connected = loop {
+            let left = limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+            sockopt::set_socket_timeout(&fd, Timeout::Send, Some(left))?;
+            let connected = match address {
+                Address::Tcp(address) => rustix::net::connect(&fd, address),
+                Address::Unix(path) => rustix::net::connect(&fd, &SocketAddrUnix::new(*path)?),
+            };
+            // A process that was stopped and continued sees this even without a handler, because there is a timeout
+            // (signal(7)). Linux waits on when it is asked again, and says EALREADY when the time is over.
+            if connected != Err(Errno::INTR) {
+                break connected;
+            }
         };
         connected.map_err(|errno| match errno {
-            Errno::INPROGRESS | Errno::AGAIN => io::Error::from(io::ErrorKind::TimedOut),
+            Errno::INPROGRESS | Errno::ALREADY | Errno::AGAIN => io::Error::from(io::ErrorKind::TimedOut),
             other => other.into(),
         })?;
         sockopt::set_socket_timeout(&fd, Timeout::Send, None)?;
