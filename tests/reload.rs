@@ -48,34 +48,77 @@ fn a_bad_file_changes_nothing_and_the_log_says_what_check_says() {
 #[test]
 fn no_kind_of_broken_file_stops_the_service() {
     let router = Router::start(&says("good"));
-    let broken: [(&str, Vec<u8>); 10] = [
+    let changed = |from: &str, to: &str| {
+        let ini = says("x");
+        assert!(ini.contains(from), "{from}");
+        ini.replace(from, to).into_bytes()
+    };
+    let more = |lines: &str| format!("{}{lines}\n", says("x")).into_bytes();
+    let broken: [(&str, Vec<u8>); 21] = [
         ("empty", Vec::new()),
         ("NUL", b"[listen:http]\naddress = :\0\n".to_vec()),
         ("bad UTF-8", b"[listen:http]\naddress = \xff\n".to_vec()),
+        ("UTF-16", [b"\xff\xfe".to_vec(), says("x").encode_utf16().flat_map(u16::to_le_bytes).collect()].concat()),
         ("too large", b"# filler\n".repeat(120_000)),
+        ("a line of 10 MB", [b"# ".to_vec(), vec![b'x'; 10_000_000], b"\n".to_vec(), says("x").into_bytes()].concat()),
         ("duplicate section", [says("x"), says("y")].concat().into_bytes()),
-        ("unknown pool", says("x").replace("respond = 200 \"x\"", "pool = nowhere").into_bytes()),
-        ("bad port", says("x").replace(":0", ":70000").into_bytes()),
-        ("repeated key", says("x").replace("[route", "backlog = 1\nbacklog = 2\n[route").into_bytes()),
-        ("no unit", format!("{}[timeouts]\nidle = 5\n", says("x")).into_bytes()),
+        ("unknown section", more("[rout:x]\npath = /")),
+        ("unknown key", more("pth = /x")),
+        ("no value", more("path =")),
+        ("no equals sign", more("path /x")),
+        ("unknown pool", changed("respond = 200 \"x\"", "pool = nowhere")),
+        ("a pool without a backend", more("[pool:p]")),
+        ("bad port", changed(":0", ":70000")),
+        ("no listener", b"[route:all]\nrespond = 200 \"x\"\n".to_vec()),
+        ("repeated key", changed("[route", "backlog = 1\nbacklog = 2\n[route")),
+        ("no unit", more("[timeouts]\nidle = 5")),
+        ("out of range", more("[limits]\nheader_count = 1000000")),
         ("cut off", b"[listen:http".to_vec()),
+        ("an include that is not there", [b"include = nowhere.ini\n".to_vec(), says("x").into_bytes()].concat()),
+        ("an include that is a directory", [b"include = .\n".to_vec(), says("x").into_bytes()].concat()),
     ];
     let mut client = router.client();
-    let before = router.counter("generation");
-    for (kind, bytes) in broken {
+    let before = router.counters();
+    let path = router.dir().file("config.ini");
+    let refused = |kind: &str, client: &mut Client| {
         let mark = router.log_mark();
-        router.write_config_bytes(bytes);
         router.signal(Signal::HUP);
         router.wait_log_after(mark, "config.ini");
+        router.wait_log_after(mark, "stays in force");
         assert_eq!(client.get("/").text().trim_end(), "good", "{kind}");
+        let check = run(router.dir(), &["check", "-c", &path], &Setup::default());
+        assert_eq!(check.code, Some(78), "{kind}: {}", check.stderr);
+    };
+    let mut kinds = broken.len() as u64;
+    for (kind, bytes) in broken {
+        router.write_config_bytes(bytes);
+        refused(kind, &mut client);
     }
-    let mark = router.log_mark();
-    std::fs::remove_file(router.dir().file("config.ini")).expect("remove");
-    router.signal(Signal::HUP);
-    router.wait_log_after(mark, "config.ini");
-    assert_eq!(client.get("/").text().trim_end(), "good", "no file");
-    assert_eq!(router.counter("generation"), before);
-    router.reload(&says("new"));
+    // What is no file at all, or cannot be read as one.
+    let no_files: [(&str, fn(&str)); 6] = [
+        ("no file", |_| {}),
+        ("a directory", |path| std::fs::create_dir(path).expect("mkdir")),
+        ("a link to nothing", |path| std::os::unix::fs::symlink("nowhere", path).expect("symlink")),
+        ("a link to itself", |path| std::os::unix::fs::symlink("config.ini", path).expect("symlink")),
+        ("a pipe that nobody writes to", |path| {
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).expect("mkfifo");
+        }),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).expect("bind"))),
+    ];
+    kinds += no_files.len() as u64;
+    for (kind, make) in no_files {
+        let _ = std::fs::remove_dir(&path);
+        let _ = std::fs::remove_file(&path);
+        make(&path);
+        refused(kind, &mut client);
+    }
+    let _ = std::fs::remove_file(&path);
+    let after = router.assert_at_rest();
+    assert_eq!(after["generation"], before["generation"]);
+    assert_eq!(after["reloads_failed"], kinds, "each is one");
+    // What only looks odd is a file.
+    router.reload(&format!("\u{feff}{}", says("new").replace('\n', "\r\n")));
     assert_eq!(client.get("/").text().trim_end(), "new");
 }
 

@@ -13,7 +13,7 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::origin::{BusyOrigin, STACK};
 use crate::support::router::{Signal, one_pool};
-use crate::support::{DEADLINE, FullBacklog, Refusing, Router, Setup, TempDir, eventually, ms};
+use crate::support::{DEADLINE, FullBacklog, Origin, Refusing, Router, Setup, TempDir, eventually, ms};
 use crate::wire::{Bytes, Head, read_sum};
 use crate::{ACCESS, ends};
 
@@ -310,5 +310,37 @@ fn when_every_backend_is_down_nobody_waits_longer_than_the_timeout_and_one_that_
         assert_eq!(client.get("/").text(), "back");
     }
     drop(origin);
+    router.assert_at_rest();
+}
+
+#[test]
+fn a_backend_that_answers_garbage_and_reads_nothing_ends_the_exchange_at_once() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, ACCESS);
+    let mut client = router.client();
+    let (mut sender, sent) = (client.sender(), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let sent = &sent;
+        scope.spawn(move || {
+            sender.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+            // Until nobody takes any more, and then until it is closed.
+            while sender.try_send([b'x'; 65536]).is_ok() {
+                sent.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let mut conn = origin.accept();
+        conn.read_head();
+        let mut before = 0;
+        eventually("everything between is full", DEADLINE, || {
+            std::thread::sleep(ms(100));
+            (std::mem::replace(&mut before, sent.load(Ordering::SeqCst)) == before && before > 0).then_some(())
+        });
+        let garbage = Instant::now();
+        conn.send("no answer\r\n\r\n");
+        assert_eq!(client.read_response().status, 502);
+        assert!(garbage.elapsed() < ms(3000), "{:?}", garbage.elapsed());
+        client.expect_closed_within(ms(4000));
+    });
+    assert_eq!(ends(router.dir(), 1), ["502 bad_answer"]);
     router.assert_at_rest();
 }

@@ -1,12 +1,16 @@
 //! Faults: whatever breaks, whoever is not broken gets an answer or sees plainly that there is none, and the router is at
 //! rest afterwards. One idea a file; each test ends with `assert_at_rest` and a request that works.
 
+mod aborts;
 mod kills;
 mod matrix;
 mod names;
 #[allow(dead_code, reason = "a part of it is used here")]
 #[path = "../load/origin.rs"]
 mod origin;
+mod phases;
+mod signals;
+mod stops;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../load/wire.rs"]
