@@ -314,7 +314,7 @@ fn when_every_backend_is_down_nobody_waits_longer_than_the_timeout_and_one_that_
 }
 
 #[test]
-fn a_backend_that_answers_garbage_and_reads_nothing_ends_the_exchange_at_once() {
+fn a_backend_that_answers_garbage_and_reads_nothing_does_not_hold_the_exchange() {
     let origin = Origin::bind();
     let router = Router::to_with(&origin, ACCESS);
     let mut client = router.client();

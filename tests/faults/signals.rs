@@ -3,7 +3,7 @@
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::origin::BusyOrigin;
 use crate::support::router::Signal;
@@ -18,6 +18,21 @@ fn signal_thread(router: &Router, thread: u32, signal: Signal) {
     let (pid, thread, signal) = (router.pid(), i64::from(thread), i64::from(signal.as_raw()));
     // SAFETY: it reads no memory of ours. A thread that has ended meanwhile is an error that changes nothing.
     unsafe { libc::syscall(libc::SYS_tgkill, i64::from(pid), thread, signal) };
+}
+
+/// Stops the process and lets it go on. A SIGCONT that comes before the stop has happened would only take it back.
+#[track_caller]
+fn stop_and_continue(router: &Router) {
+    router.signal(Signal::STOP);
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", router.pid())).expect("a running process");
+        if stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+            break;
+        }
+        assert!(Instant::now() < until, "it never stopped: {stat}");
+    }
+    router.signal(Signal::CONT);
 }
 
 fn threads(router: &Router) -> Vec<u32> {
@@ -87,8 +102,7 @@ fn a_storm_of_signals_to_any_thread_fails_no_request() {
             }
             if round % 8 == 0 {
                 // What waits with a timeout of its own wakes up with EINTR after this, handler or not (signal(7)).
-                router.signal(Signal::STOP);
-                router.signal(Signal::CONT);
+                stop_and_continue(&router);
             }
             round += 1;
             std::thread::sleep(ms(5));
@@ -110,17 +124,17 @@ fn a_storm_of_signals_to_any_thread_fails_no_request() {
 #[test]
 fn a_process_that_is_stopped_and_continued_goes_on_with_its_connects() {
     let silent = FullBacklog::bind();
-    let router = Router::to_with(&silent, "[timeouts]\nconnect = 1500ms\n");
+    let router = Router::to_with(&silent, "[timeouts]\nconnect = 2s\n");
     let mut client = router.client();
     let asked = Instant::now();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     router.wait_counter("running", |n| n == 1);
-    while asked.elapsed() < Duration::from_millis(500) {
-        router.signal(Signal::STOP);
-        router.signal(Signal::CONT);
+    // Nearly to the end of its time, which does not begin again with each.
+    while asked.elapsed() < ms(1800) {
+        stop_and_continue(&router);
         std::thread::sleep(ms(20));
     }
     assert_eq!(client.read_response().status, 504, "the backend is late: it has not refused");
-    assert!((ms(1400)..ms(4000)).contains(&asked.elapsed()), "{:?}", asked.elapsed());
+    assert!((ms(1900)..ms(3500)).contains(&asked.elapsed()), "{:?}", asked.elapsed());
     router.assert_at_rest();
 }
