@@ -95,7 +95,8 @@ fn no_kind_of_broken_file_stops_the_service() {
         refused(kind, &mut client);
     }
     // What is no file at all, or cannot be read as one.
-    let no_files: [(&str, fn(&str)); 6] = [
+    type Make = fn(&str);
+    let no_files: [(&str, Make); 6] = [
         ("no file", |_| {}),
         ("a directory", |path| std::fs::create_dir(path).expect("mkdir")),
         ("a link to nothing", |path| std::os::unix::fs::symlink("nowhere", path).expect("symlink")),
