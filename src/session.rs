@@ -91,6 +91,8 @@ pub enum Kept {
     Idle {
         /// When it is closed.
         due_ms: u64,
+        /// Those that came before the request that has not begun: they count, however they arrive.
+        empty_lines: &'static [u8],
     },
     /// The beginning of a head. `due_ms` counts from its first byte and does not move.
     Head {

@@ -1,8 +1,8 @@
 //! A visit: what a worker does with a session from taking it off the channel to parking or closing it.
 //!
 //! The first read of a visit is a probe: nothing there, or a head not whole, and the session goes back to the waiter at
-//! once, its bytes in cells. So a slow head and a silent client cost no worker. A session parks only if no byte is unread,
-//! its last read came back short, its input has not ended, and no event came meanwhile; each of the four is an ordinary
+//! once, its bytes in cells. So a slow head and a silent client cost no worker. A session parks only if no byte is unread
+//! (but empty lines before a request: those are counted), its last read came back short, its input has not ended, and no event came meanwhile; each of the four is an ordinary
 //! client without it.
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::crew::{Shared, Worker};
 use crate::exchange::{After, Exchange};
 use crate::flood;
 use crate::http::Refusal;
-use crate::http::head::{Scan, scan, uri_too_long};
+use crate::http::head::{Scan, empty_lines, scan, uri_too_long};
 use crate::registry::Slot;
 use crate::session::{Kept, Session};
 use crate::snapshot::Snapshot;
@@ -91,8 +91,12 @@ impl Visit<'_> {
                 chain
             }
             Kept::Pipelined(chain) => chain,
-            Kept::Idle { due_ms } => {
+            Kept::Idle { due_ms, empty_lines } => {
                 self.idle_due_ms = Some(due_ms);
+                if !empty_lines.is_empty() {
+                    self.request.space()[..empty_lines.len()].copy_from_slice(empty_lines);
+                    self.request.fill(empty_lines.len());
+                }
                 return;
             }
             Kept::Nothing | Kept::Lingering { .. } => return,
@@ -186,13 +190,8 @@ impl Visit<'_> {
                 return Input::Bad(TOO_LARGE);
             }
             if self.drained {
-                if !begun {
-                    // Empty lines between requests are no beginning of one; half of one is kept.
-                    let half = self.request.unread().len() % 2;
-                    self.request.consume(self.request.unread().len() - half);
-                    self.scanned = 0;
-                }
-                return Input::Wait { begun: !self.request.is_empty() };
+                // Empty lines before a request are no beginning of one, half of one is: it is kept as it came.
+                return Input::Wait { begun: begun || self.request.unread().len() % 2 == 1 };
             }
             let space = self.request.space();
             let room = space.len();
@@ -261,7 +260,7 @@ impl Visit<'_> {
             let first = self.session.exchanges.load(Ordering::Relaxed) == 0;
             let limit = if first { timeouts.header } else { timeouts.idle };
             let due_ms = *self.idle_due_ms.get_or_insert(now + millis(limit));
-            (Kept::Idle { due_ms }, due_ms)
+            (Kept::Idle { due_ms, empty_lines: empty_lines(self.request.unread().len()) }, due_ms)
         };
         self.session.keep(kept);
         self.session.set_due(due_ms);

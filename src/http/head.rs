@@ -8,7 +8,7 @@ mod scan;
 
 pub use request::{parse_request, uri_too_long};
 pub use response::parse_response;
-pub use scan::{Scan, scan, scan_response};
+pub use scan::{Scan, empty_lines, scan, scan_response};
 
 use super::framing::{Body, ResponseBody};
 use super::names::{Name, decimal};

@@ -30,6 +30,12 @@ pub enum Scan<E = Refusal> {
 /// Empty lines that may come before a request line (RFC 9112 section 2.2: "at least one").
 const EMPTY_LINES_MAX: usize = 4;
 
+/// As many empty lines as have `len` bytes, for who has to say later which came before a request; never more than may.
+pub fn empty_lines(len: usize) -> &'static [u8] {
+    const ALL: &[u8; 2 * EMPTY_LINES_MAX] = b"\r\n\r\n\r\n\r\n";
+    &ALL[..len.min(ALL.len())]
+}
+
 const BARE_LF: &str = "a line of the head ends with a bare LF";
 
 /// Looks for the end of a request head. `bytes` begins at the first byte that is not consumed yet; `scanned` of them were
