@@ -2,6 +2,7 @@
 //!
 //! Not here: finding the head (`scan`), limits on its size as a whole, which the caller's buffer sets.
 
+use super::scan::find;
 use super::{HeadLimits, Method, RequestHead};
 use crate::http::framing::{Body, FramingFields};
 use crate::http::names::{Connection, Name, OPTIONS_MAX, classify, elements};
@@ -81,8 +82,14 @@ pub fn parse_request<'h, 'b>(
 pub fn uri_too_long(partial: &[u8], uri_size: usize) -> bool {
     let start = partial.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(partial.len());
     let line = partial.get(start..).unwrap_or_default();
-    let line = line.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
-    line.split(|b| *b == b' ').nth(1).is_some_and(|target| target.len() > uri_size)
+    if line.len() <= uri_size {
+        return false;
+    }
+    // Asked again for each segment of a slow head, so not byte by byte.
+    let until = |bytes: &'_ [u8], end| find(bytes, 0, end).unwrap_or(bytes.len());
+    let line = &line[..until(line, b'\r')];
+    let target = line.get(until(line, b' ') + 1..).unwrap_or_default();
+    until(target, b' ') > uri_size
 }
 
 const URI_TOO_LONG: Refusal = Refusal::new(414, "the request target is too long");

@@ -77,7 +77,7 @@ pub fn scan(bytes: &[u8], scanned: usize) -> Scan {
 
 /// Whether the request line, if it is whole, names a version.
 fn has_version(head: &[u8]) -> bool {
-    let Some(lf) = find_lf(head, 0) else { return true };
+    let Some(lf) = find(head, 0, b'\n') else { return true };
     let line = head.get(..lf).unwrap_or_default();
     // Nearly always at its end, `HTTP/1.1` and CR.
     let ends_in_one = line.last_chunk::<10>().is_some_and(|end| end.starts_with(b" HTTP/"));
@@ -118,7 +118,7 @@ fn lines(bytes: &[u8], from: usize, scanned: usize) -> Lines {
             continue;
         }
         let block = bytes.get(..at + BLOCK).unwrap_or(bytes);
-        while let Some(lf) = find_lf(block, at) {
+        while let Some(lf) = find(block, at, b'\n') {
             match bytes.get(from..=lf).unwrap_or_default() {
                 line @ [.., b'\n', b'\r', b'\n'] => return Lines::End(line.len()),
                 [.., b'\r', b'\n'] => {}
@@ -146,21 +146,21 @@ fn is_dull(bytes: &[u8], at: usize) -> bool {
     !(0..BLOCK).fold(false, |seen, n| seen | look(n))
 }
 
-/// The first LF at or after `from`, eight bytes at a time.
+/// The first `byte` at or after `from`, eight bytes at a time.
 #[inline]
-fn find_lf(bytes: &[u8], from: usize) -> Option<usize> {
+pub(super) fn find(bytes: &[u8], from: usize, byte: u8) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    const LFS: u64 = ONES * b'\n' as u64;
+    let wanted = ONES * u64::from(byte);
     let rest = bytes.get(from..)?;
     let (words, tail) = rest.as_chunks::<8>();
     for (n, word) in words.iter().enumerate() {
-        let x = u64::from_le_bytes(*word) ^ LFS;
+        let x = u64::from_le_bytes(*word) ^ wanted;
         // The lowest byte that is zero is exact; higher ones may be false, and are not asked for.
         let zeros = x.wrapping_sub(ONES) & !x & HIGH;
         if zeros != 0 {
             return Some(from + n * 8 + zeros.trailing_zeros() as usize / 8);
         }
     }
-    tail.iter().position(|b| *b == b'\n').map(|n| from + words.len() * 8 + n)
+    tail.iter().position(|b| *b == byte).map(|n| from + words.len() * 8 + n)
 }
