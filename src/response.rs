@@ -19,6 +19,8 @@ use crate::transport::Socket;
 
 /// Interim answers (1xx) that one request may have.
 const INTERIM_MAX: usize = 64;
+/// Bytes of interim answers that may wait for the one behind them.
+const INTERIM_HELD_MAX: usize = HeadBuffer::SIZE / 2;
 
 /// What of the request decides how its answer is read and written.
 #[derive(Debug, Clone, Copy)]
@@ -143,10 +145,17 @@ impl ResponseHalf<'_> {
                     }
                     if self.facts.version == Version::Http11 {
                         rebuild::interim(&head, &mut self.wire().gather(out)).map_err(|_| client_gone())?;
+                    }
+                    buf.consume(len);
+                    // What came together leaves together: 64 of them are not to be 64 writes. Only a head that is here
+                    // already is waited for, so none is held back.
+                    let hold = !out.has_sent()
+                        && out.len() < INTERIM_HELD_MAX
+                        && matches!(scan_response(buf.unread(), 0), Scan::Whole { .. });
+                    if !hold {
                         self.wire().send(out, []).map_err(|_| client_gone())?;
                         out.clear();
                     }
-                    buf.consume(len);
                 }
                 status => {
                     let (body, backend_keeps) = (head.body, head.keep_alive);
