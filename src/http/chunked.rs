@@ -128,14 +128,45 @@ impl Decoder {
                     let left = left - now as u64;
                     self.state = if left == 0 { State::DataCr } else { State::Data { left } };
                 }
-                _ => {
+                State::DataCr if rest.starts_with(b"\r\n") => {
+                    at += 2;
+                    self.state = START;
+                    self.line = 0;
+                }
+                state => {
                     let Some(byte) = rest.first() else { break };
-                    self.step(*byte)?;
-                    at += 1;
+                    if state == START
+                        && let Some((size, len)) = plain_line(rest)
+                    {
+                        at += len;
+                        self.state = State::Data { left: size };
+                        continue;
+                    }
+                    let run = self.run(rest);
+                    if run == 0 {
+                        self.step(*byte)?;
+                    }
+                    at += run.max(1);
                 }
             }
         }
         Ok(Taken { payload, consumed: at, end: self.is_finished(), trailers })
+    }
+
+    /// How many bytes lead nowhere, inside of a name or a value of an extension: they are counted here, and none is a byte
+    /// too many. The next is for `step`.
+    fn run(&mut self, bytes: &[u8]) -> usize {
+        let State::Extension { at, .. } = self.state else { return 0 };
+        let class = match at {
+            Extension::Name | Extension::Token => TOKEN,
+            Extension::Quoted => QUOTED,
+            _ => return 0,
+        };
+        let room = LINE_MAX.saturating_sub(self.line).min(EXTENSIONS_MAX.saturating_sub(self.extensions));
+        let run = bytes.iter().take(room).take_while(|b| CLASSES[usize::from(**b)] & class != 0).count();
+        self.line += run;
+        self.extensions += run;
+        run
     }
 
     /// One byte of what is neither payload nor trailers.
@@ -225,6 +256,40 @@ impl Extension {
         })
     }
 }
+
+/// A size and CRLF, as nearly everyone writes the line: the size, and bytes of the line. `None` is for who looks closer:
+/// anything else, the last chunk, and a line that is not all there.
+fn plain_line(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut size = 0;
+    for (at, byte) in bytes.iter().enumerate().take(SIZE_DIGITS) {
+        match char::from(*byte).to_digit(16) {
+            // Sixteen digits fit.
+            Some(digit) if at + 1 < SIZE_DIGITS => size = size << 4 | u64::from(digit),
+            _ => {
+                let is_line = bytes.get(at..at + 2) == Some(b"\r\n") && (1..=i64::MAX as u64).contains(&size);
+                return is_line.then_some((size, at + 2));
+            }
+        }
+    }
+    None
+}
+
+/// Goes on in the name of an extension, or in a value without quotes.
+const TOKEN: u8 = 1;
+/// Goes on in a value with quotes.
+const QUOTED: u8 = 2;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        let byte = b as u8;
+        let quoted = is_value_byte(byte) && !matches!(byte, b'"' | b'\\');
+        classes[b] = if is_tchar(byte) { TOKEN } else { 0 } | if quoted { QUOTED } else { 0 };
+        b += 1;
+    }
+    classes
+};
 
 enum Section {
     /// Bytes of the field lines, without the empty line.

@@ -135,6 +135,32 @@ fn a_body_is_read_the_same_however_it_is_split() {
 }
 
 #[test]
+fn the_limits_of_chunk_lines_are_the_same_however_they_are_split() {
+    use crate::http::chunked::{EXTENSIONS_MAX, LINE_MAX};
+    let name = |len: usize| format!("1;{}\r\nx\r\n", "a".repeat(len - 1));
+    let quoted = |len: usize| format!("1;a=\"{}\"\r\nx\r\n", "b ".repeat((len - 4) / 2));
+    let full = name(EXTENSIONS_MAX / 16).repeat(16);
+    for (input, good) in [
+        (name(LINE_MAX - 3), true),
+        (name(LINE_MAX - 2), false),
+        (quoted(LINE_MAX - 4), true),
+        (quoted(LINE_MAX - 2), false),
+        (full.clone(), true),
+        (full.clone() + &name(2), false),
+        (full + "01\r\nx\r\n", true),
+        ("7fffffffffffffff\r\n".into(), true),
+        ("8000000000000000\r\n".into(), false),
+        ("00000000000000001\r\nx\r\n".into(), true),
+    ] {
+        let input = input.as_bytes();
+        let whole = read_grown(ResponseBody::Chunked, input, &[input.len()]);
+        assert_eq!(whole.is_ok(), good, "{} bytes", input.len());
+        let bytes: Vec<usize> = (1..=input.len()).collect();
+        assert_eq!(read_grown(ResponseBody::Chunked, input, &bytes), whole, "{} bytes", input.len());
+    }
+}
+
+#[test]
 fn broken_chunks_get_the_same_verdict_however_they_are_split() {
     // Each byte of a good body replaced by each awkward one.
     let good = b"3;a=b\r\nxyz\r\n0\r\nA: b\r\n\r\n";
