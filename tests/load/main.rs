@@ -4,6 +4,7 @@
 //! short, the worst delay that this machine gave a sleeping thread meanwhile is added to it.
 
 mod clients;
+mod costs;
 mod crowds;
 mod origin;
 mod signals;
