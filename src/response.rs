@@ -125,7 +125,7 @@ impl ResponseHalf<'_> {
 
     fn relay(&self, buf: &mut Buf, out: &mut HeadBuffer, outcome: &mut Outcome) -> Result<ResponseEnd, Fault> {
         let mut continued = false;
-        for _ in 0..=INTERIM_MAX {
+        for interims in 0..=INTERIM_MAX {
             let len = self.read_head(buf, outcome)?;
             let mut fields = no_fields();
             let head = parse_response(&buf.unread()[..len], &mut fields, self.facts.head_request).map_err(bad)?;
@@ -138,6 +138,7 @@ impl ResponseHalf<'_> {
                     return Ok(ResponseEnd::Switched);
                 }
                 101 => return Err(bad_answer("the backend switched protocols without being asked")),
+                100..=199 if interims == INTERIM_MAX => break,
                 100..=199 => {
                     if head.status == 100 {
                         continued = true;
