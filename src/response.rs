@@ -130,14 +130,14 @@ impl ResponseHalf<'_> {
             let mut fields = no_fields();
             let head = parse_response(&buf.unread()[..len], &mut fields, self.facts.head_request).map_err(bad)?;
             match head.status {
-                101 if self.facts.upgrade => {
+                101 if self.facts.upgrade && switches(&head) => {
                     outcome.status = Some(101);
                     self.put_head(&head, ResponseBody::None, true, out)?;
                     self.wire().send(out, []).map_err(|_| client_gone())?;
                     buf.consume(len);
                     return Ok(ResponseEnd::Switched);
                 }
-                101 => return Err(bad_answer("the backend switched protocols without being asked")),
+                101 => return Err(bad_answer("the backend switched to a protocol that nobody asked for")),
                 100..=199 if interims == INTERIM_MAX => break,
                 100..=199 => {
                     if head.status == 100 {
@@ -286,6 +286,11 @@ impl ResponseHalf<'_> {
             waiting: Waiting::new(Phase::ClientWrite, self.snapshot.config.timeouts.send),
         }
     }
+}
+
+/// To what was asked for, and nothing else (RFC 9110 section 7.8).
+fn switches(head: &ResponseHead<'_, '_>) -> bool {
+    head.field("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
 fn bad(why: BadResponse) -> Fault {
