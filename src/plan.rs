@@ -44,6 +44,8 @@ pub struct Plan {
     pub client: Peer,
     /// How much is to follow the head.
     pub body: Body,
+    /// Its trailers may go on.
+    pub trailers_pass: bool,
     /// The client said that this is its last request.
     pub last: bool,
     /// Index of the listener whose rules hold.
@@ -128,6 +130,7 @@ impl Maker<'_> {
             asker,
             client,
             body: head.body,
+            trailers_pass: head.trailers_pass,
             last: !head.keep_alive,
             listen: self.listen,
             course: Course::Answer(OwnAnswer::default(), CloseReason::NoRoute),

@@ -42,6 +42,8 @@ pub struct Pump<'a> {
     pub reader: BodyReader,
     /// It leaves in chunks.
     pub chunked: bool,
+    /// Its trailers may go on.
+    pub trailers_pass: bool,
     /// Bytes of payload it may have.
     pub limit: Option<u64>,
     /// Bytes of payload sent so far.
@@ -91,7 +93,7 @@ impl Pump<'_> {
             return if bytes.is_empty() && head.is_empty() { Ok(()) } else { self.to.send(head, [bytes]) };
         }
         let last: &[u8] = if end { LAST_CHUNK } else { b"" };
-        if end && !trailers.is_empty() {
+        if end && self.trailers_pass && !trailers.is_empty() {
             let line = ChunkLine::new(bytes.len());
             if !bytes.is_empty() {
                 self.to.send(head, [line.as_bytes(), bytes, CHUNK_END])?;

@@ -183,6 +183,7 @@ impl RequestHalf<'_> {
             to: to_backend(self.slot, self.snapshot, connection),
             reader: BodyReader::request(self.plan.body),
             chunked: self.plan.body == Body::Chunked,
+            trailers_pass: self.plan.trailers_pass,
             limit: self.snapshot.config.limits.body_size,
             moved: 0,
         };

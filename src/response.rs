@@ -159,7 +159,7 @@ impl ResponseHalf<'_> {
                     }
                 }
                 status => {
-                    let (body, backend_keeps) = (head.body, head.keep_alive);
+                    let (body, trailers_pass, backend_keeps) = (head.body, head.trailers_pass, head.keep_alive);
                     let leaves = self.leaving(body);
                     let keep = self.facts.keep
                         && !self.draining.load(Ordering::SeqCst)
@@ -169,7 +169,7 @@ impl ResponseHalf<'_> {
                     outcome.status = Some(status);
                     self.put_head(&head, leaves, keep, out)?;
                     buf.consume(len);
-                    self.send_body(body, buf, out, outcome)?;
+                    self.send_body(body, trailers_pass, buf, out, outcome)?;
                     // A client that waits for its 100 sends no body any more: who waits for it is woken.
                     if self.facts.expects_continue && !continued && !self.request_ended.load(Ordering::SeqCst) {
                         self.client.stop_reading();
@@ -248,6 +248,7 @@ impl ResponseHalf<'_> {
     fn send_body(
         &self,
         body: ResponseBody,
+        trailers_pass: bool,
         buf: &mut Buf,
         out: &mut HeadBuffer,
         outcome: &mut Outcome,
@@ -259,6 +260,7 @@ impl ResponseHalf<'_> {
             to: self.wire(),
             reader: BodyReader::response(body),
             chunked: self.leaving(body) == ResponseBody::Chunked,
+            trailers_pass,
             limit: None,
             moved: 0,
         };

@@ -114,6 +114,9 @@ pub struct RequestHead<'h, 'b> {
     pub expects_continue: bool,
     /// `Upgrade: websocket` on a GET of HTTP/1.1, named by Connection, without a body.
     pub upgrade_websocket: bool,
+    /// Connection names no field that could be among the trailers (RFC 9110 section 7.6.1): else all are dropped, as any
+    /// recipient may (section 6.5.1), since its list is gone when they come.
+    pub trailers_pass: bool,
     /// The client wants, and may have, another exchange on this session (RFC 9112 section 9.3).
     pub keep_alive: bool,
     /// Connection names fields: those do not go on (RFC 9110 section 7.6.1).
@@ -174,6 +177,8 @@ pub struct ResponseHead<'h, 'b> {
     pub(super) names: &'h [Name],
     /// How the body is framed.
     pub body: ResponseBody,
+    /// As of a request.
+    pub trailers_pass: bool,
     /// The backend connection may be kept after this message.
     pub keep_alive: bool,
     /// Connection names fields: those do not go on (RFC 9110 section 7.6.1).

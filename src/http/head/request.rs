@@ -73,6 +73,7 @@ pub fn parse_request<'h, 'b>(
             && version == Version::Http11
             && method == Method::Get
             && body == Body::None,
+        trailers_pass: !said.connection.names_fields,
         keep_alive: !said.connection.close && (version == Version::Http11 || said.connection.keep_alive),
         names_fields: said.connection.names_fields,
     })

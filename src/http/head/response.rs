@@ -57,6 +57,7 @@ pub fn parse_response<'h, 'b>(
         fields,
         names,
         body,
+        trailers_pass: !connection.names_fields,
         keep_alive: !connection.close
             && (version == Version::Http11 || connection.keep_alive)
             && body != ResponseBody::UntilClose
