@@ -65,20 +65,23 @@ pub fn scan(bytes: &[u8], scanned: usize) -> Scan {
         }
     }
     match lines(bytes, skip, scanned) {
-        Lines::BareLf => Scan::Bad(Refusal::new(400, BARE_LF)),
-        // HTTP/0.9 would wait for an answer here, and we for more: said now.
+        // HTTP/0.9 would wait for an answer here, and we for more: said now, and first, as when the line comes alone.
         _ if !has_version(bytes.get(skip..).unwrap_or_default()) => {
             Scan::Bad(Refusal::new(400, "the request line has no HTTP version"))
         }
+        Lines::BareLf => Scan::Bad(Refusal::new(400, BARE_LF)),
         Lines::End(len) => Scan::Whole { skip, len },
         Lines::More => Scan::Partial { begun: true, scanned: bytes.len() },
     }
 }
 
-/// Whether the request line, if it is whole, names a version.
+/// Whether the request line, if it is whole and well ended, names a version.
 fn has_version(head: &[u8]) -> bool {
     let Some(lf) = find(head, 0, b'\n') else { return true };
     let line = head.get(..lf).unwrap_or_default();
+    if !line.ends_with(b"\r") {
+        return true;
+    }
     // Nearly always at its end, `HTTP/1.1` and CR.
     let ends_in_one = line.last_chunk::<10>().is_some_and(|end| end.starts_with(b" HTTP/"));
     ends_in_one || line.windows(6).any(|part| part == b" HTTP/")

@@ -4,6 +4,9 @@ use super::*;
 use crate::http::framing::{BodyFault, BodyReader, ResponseBody};
 
 const HEADS: &[&[u8]] = &[
+    // Two mistakes: the first to arrive is told.
+    b"GET /\r\nTE: a\r\n\n",
+    b"GET /\nTE: a\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
     b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
