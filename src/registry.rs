@@ -108,9 +108,18 @@ impl Half {
         self.bytes.store(self.bytes.load(Ordering::Relaxed).wrapping_add(n as u64), Ordering::Release);
     }
 
-    /// What it waits for, and all that it has moved so far.
+    /// What it waits for, and all that it has moved so far; both at one moment.
     pub fn look(&self) -> (Waiting, u64) {
-        (Waiting(self.waiting.load(Ordering::Acquire)), self.bytes.load(Ordering::Acquire))
+        let mut bytes = self.bytes.load(Ordering::Acquire);
+        loop {
+            let waiting = Waiting(self.waiting.load(Ordering::Acquire));
+            // Who moved bytes meanwhile may wait for something else by now, and would be blamed for the time of both. That
+            // takes a system call, so it does not go on for ever.
+            match self.bytes.load(Ordering::Acquire) {
+                still if still == bytes => return (waiting, bytes),
+                moved => bytes = moved,
+            }
+        }
     }
 }
 
