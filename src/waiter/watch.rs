@@ -10,7 +10,7 @@ use crate::error::CloseReason;
 use crate::park::{OnEvent, ParkState};
 use crate::registry::{Phase, Registry};
 use crate::session::Session;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, fence};
 
 /// What a list of events is made of before the kernel fills it.
 pub(super) const NO_EVENT: epoll::Event =
@@ -75,6 +75,8 @@ impl Waiter {
                 // answer. On a Unix socket HUP means that the peer is gone for good, on TCP only ERR does; what it sent
                 // before it went is still passed on.
                 let slot = registry.slot(session.worker.load(Ordering::Acquire));
+                // Its worker says what it waits for and then looks whether the session is hung up: one of the two is seen.
+                fence(Ordering::SeqCst);
                 let closed = !session.socket.is_tcp() && flags.contains(epoll::EventFlags::HUP);
                 let nothing_to_come = slot.request.look().0.phase() == Phase::Busy;
                 if flags.contains(epoll::EventFlags::ERR) || (closed && nothing_to_come) {
