@@ -191,9 +191,14 @@ impl Waiter {
             }
             if session.state.close_parked() {
                 freed += len.next_multiple_of(CELL);
-                drop(session.take_kept());
-                session.set_due(u64::MAX);
-                self.order(Order::HeadGivenUp(session));
+                // It may have finished its head since it was looked at, been answered, and parked again: then nothing is owed
+                // to it, and it goes as an idle one does.
+                if matches!(session.take_kept(), Kept::Head { .. }) {
+                    session.set_due(u64::MAX);
+                    self.order(Order::HeadGivenUp(session));
+                } else {
+                    self.table.remove(session.token);
+                }
             }
         }
     }
