@@ -6,8 +6,6 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crossbeam_channel::{Receiver, Sender};
-
 use crate::buf::Buf;
 use crate::error::CloseReason;
 use crate::metrics::Counters;
@@ -15,6 +13,7 @@ use crate::outgoing::{HeadBuffer, Wire};
 use crate::registry::{Phase, Registry, Slot, Waiting};
 use crate::response::{Facts, Outcome, ResponseEnd, ResponseHalf};
 use crate::snapshot::Snapshot;
+use crate::sync::channel::{self, Receiver, Sender};
 use crate::sync::{Arc, AtomicBool};
 use crate::transport::Socket;
 use crate::tunnel::OneWay;
@@ -102,8 +101,8 @@ pub fn new(
     waiter: Arc<Waiter>,
     counters: Arc<Counters>,
 ) -> (Partner, ResponseThread) {
-    let (jobs, taken) = crossbeam_channel::bounded(1);
-    let (done, finished) = crossbeam_channel::bounded(1);
+    let (jobs, taken) = channel::bounded(1);
+    let (done, finished) = channel::bounded(1);
     let request_ended = Arc::new(AtomicBool::new(true));
     let partner = Partner { jobs, done: finished, busy: Cell::new(false), request_ended: Arc::clone(&request_ended) };
     (partner, ResponseThread { index, registry, waiter, counters, jobs: taken, done, request_ended })

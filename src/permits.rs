@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, sleep};
 
 /// How long the monitor leaves a holder alone. At 1 ms a 50 ms backend got 7,050 of 10,240 requests/s, at 500 us 9,660.
 const LOOK: Duration = Duration::from_micros(500);
@@ -165,7 +165,7 @@ impl Permits {
             last.fill(Seen::default());
             while queued() > 0 && !self.monitor.lock().stopped {
                 self.look(&mut last);
-                std::thread::sleep(LOOK);
+                sleep(LOOK);
             }
         }
     }

@@ -37,18 +37,25 @@ struct Seen {
     since: Instant,
 }
 
-/// Both halves of a slot.
+/// What it saw of both halves of a slot.
 #[derive(Debug, Clone, Copy)]
-struct SeenSlot {
+pub struct SeenSlot {
     request: Seen,
     response: Seen,
+}
+
+impl SeenSlot {
+    /// Nothing yet.
+    pub fn nothing(now: Instant) -> Self {
+        let unseen = Seen { waiting: Waiting::BUSY, bytes: 0, unacknowledged: 0, since: now };
+        Self { request: unseen, response: unseen }
+    }
 }
 
 /// Looks until the stop channel closes. `each_second` is for the sweeps that need no thread of their own.
 pub fn run(registry: &Arc<Registry>, stop: &Receiver<()>, mut each_second: impl FnMut()) {
     let start = Instant::now();
-    let unseen = Seen { waiting: Waiting::BUSY, bytes: 0, unacknowledged: 0, since: start };
-    let mut seen = vec![SeenSlot { request: unseen, response: unseen }; registry.slots().len()];
+    let mut seen = vec![SeenSlot::nothing(start); registry.slots().len()];
     let mut swept = start;
     loop {
         match stop.recv_timeout(TICK) {
@@ -66,7 +73,8 @@ pub fn run(registry: &Arc<Registry>, stop: &Receiver<()>, mut each_second: impl 
     }
 }
 
-fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant) {
+/// Looks at one slot, and cuts what is late in it.
+pub fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant) {
     seen.request.update(&slot.request, now);
     seen.response.update(&slot.response, now);
     let (request, response) = (seen.request.waiting.phase(), seen.response.waiting.phase());
@@ -196,11 +204,6 @@ mod tests {
         (Arc::new(Socket::accepted(ours.into(), false)), theirs)
     }
 
-    fn unseen(now: Instant) -> SeenSlot {
-        let seen = Seen { waiting: Waiting::BUSY, bytes: 0, unacknowledged: 0, since: now };
-        SeenSlot { request: seen, response: seen }
-    }
-
     #[test]
     fn a_late_head_is_cut_at_its_limit_and_not_before() {
         let slot = Slot::default();
@@ -210,7 +213,7 @@ mod tests {
         slot.enter_backend(&backend).expect("not cut");
         slot.response.wait(Waiting::new(Phase::ResponseHead, Duration::from_secs(5)));
         let start = Instant::now();
-        let mut seen = unseen(start);
+        let mut seen = SeenSlot::nothing(start);
         look(&slot, &mut seen, start);
         look(&slot, &mut seen, start + Duration::from_millis(4999));
         assert_eq!(slot.cut_reason(), None);
@@ -227,7 +230,7 @@ mod tests {
         slot.request.wait(Waiting::new(Phase::ClientRead, Duration::from_secs(90)));
         slot.response.wait(Waiting::new(Phase::ResponseHead, Duration::from_secs(5)));
         let start = Instant::now();
-        let mut seen = unseen(start);
+        let mut seen = SeenSlot::nothing(start);
         look(&slot, &mut seen, start);
         look(&slot, &mut seen, start + Duration::from_secs(60));
         assert_eq!(slot.cut_reason(), None);
@@ -246,7 +249,7 @@ mod tests {
         slot.enter(&client, 1);
         slot.response.wait(Waiting::new(Phase::ClientWrite, Duration::from_secs(1)));
         let start = Instant::now();
-        let mut seen = unseen(start);
+        let mut seen = SeenSlot::nothing(start);
         look(&slot, &mut seen, start);
         look(&slot, &mut seen, start + Duration::from_millis(100));
         std::io::Read::read_exact(&mut peer, &mut [0; 2000]).expect("read");
@@ -265,7 +268,7 @@ mod tests {
         slot.request.wait(tunnel);
         slot.response.wait(tunnel);
         let start = Instant::now();
-        let mut seen = unseen(start);
+        let mut seen = SeenSlot::nothing(start);
         look(&slot, &mut seen, start);
         slot.response.progress(1);
         look(&slot, &mut seen, start + Duration::from_secs(9));

@@ -1,9 +1,28 @@
 //! The few primitives of shared state, named once, so that a model checker can stand in for all of them.
 //!
-//! Channels are crossbeam's and are used by their own name. `std::sync::Mutex` is not used anywhere: it poisons, and a
-//! panic here costs one exchange, not the lock.
+//! With `--cfg loom` they are loom's, and the models of `tests/models` run this source through every order of its steps.
+//! Channels are crossbeam's and are used by their own name, but for the pair's, which are modelled too. `std::sync::Mutex`
+//! is not used anywhere: it poisons, and a panic here costs one exchange, not the lock.
 
-pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub use std::sync::{Arc, Weak};
 
-pub use parking_lot::{Condvar, Mutex, MutexGuard};
+#[cfg(not(loom))]
+mod real {
+    pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use std::thread::sleep;
+
+    pub use crossbeam_channel as channel;
+    pub use parking_lot::{Condvar, Mutex, MutexGuard};
+
+    /// Before a system call whose outcome depends on what other threads have done: nothing. A model checker that does not
+    /// know of the kernel would not try it in another order.
+    #[inline(always)]
+    pub fn ask_kernel() {}
+}
+#[cfg(not(loom))]
+pub use real::*;
+
+#[cfg(loom)]
+mod modelled;
+#[cfg(loom)]
+pub use modelled::*;

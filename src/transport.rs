@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
 
+use crate::sync::ask_kernel;
 use crate::sys;
 
 #[cfg(test)]
@@ -110,6 +111,7 @@ impl Socket {
 
     /// Reads what is there without waiting; `None` when there is nothing yet.
     pub fn probe(&self, space: &mut [u8]) -> io::Result<Option<usize>> {
+        ask_kernel();
         loop {
             match rustix::net::recv(&self.fd, &mut *space, RecvFlags::DONTWAIT) {
                 Ok((_, n)) => return Ok(Some(n)),
@@ -124,6 +126,7 @@ impl Socket {
     /// error) makes it unusable (RFC 9112 section 9.2).
     pub fn is_quiet(&self) -> bool {
         let mut byte = [0; 1];
+        ask_kernel();
         matches!(rustix::net::recv(&self.fd, &mut byte, RecvFlags::DONTWAIT | RecvFlags::PEEK), Err(Errno::AGAIN))
     }
 
@@ -174,6 +177,7 @@ impl Socket {
     }
 
     fn shutdown(&self, how: Shutdown) {
+        ask_kernel();
         // ENOTCONN: the peer was faster. There is nothing left to end.
         let _not_connected = rustix::net::shutdown(&self.fd, how);
     }

@@ -18,7 +18,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll};
 use crate::cells::CELL;
 use crate::clock;
 use crate::session::{Kept, Session, Table};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, ask_kernel};
 
 mod thread;
 mod watch;
@@ -134,6 +134,7 @@ impl Waiter {
         if session.registered.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
+        ask_kernel();
         Ok(epoll::add(&self.epoll, &session.socket, epoll::EventData::new_u64(session.token.as_u64()), watched())?)
     }
 
@@ -149,6 +150,7 @@ impl Waiter {
 
     fn modify(&self, session: &Session, flags: epoll::EventFlags) {
         if session.registered.load(Ordering::Relaxed) {
+            ask_kernel();
             let data = epoll::EventData::new_u64(session.token.as_u64());
             // It was added, and is not closed while it runs: this cannot fail but for memory, and then costs wake-ups.
             let _wakes_more = epoll::modify(&self.epoll, &session.socket, data, flags);
@@ -213,6 +215,14 @@ impl Waiter {
         self.last_ms.store(clock::due_ms(LAST_REQUEST), Ordering::SeqCst);
         self.draining.store(true, Ordering::SeqCst);
         self.order(Order::Drain);
+    }
+
+    /// Parked sessions that `wanted` picks get a little time for one last request; `picked` is an empty list.
+    pub fn finish_soon(&self, picked: &mut Vec<Arc<Session>>, wanted: impl Fn(&Session) -> bool) {
+        self.table.pick(picked, |session| session.state.is_parked() && wanted(session));
+        for session in picked.drain(..) {
+            session.due_ms.fetch_min(self.last_ms(&session), Ordering::AcqRel);
+        }
     }
 
     /// When a session that waits for a request is closed at the latest: after a drain began, or its entrance was retired.

@@ -202,27 +202,12 @@ impl<R: Refuse> WaiterThread<R> {
                     self.counters.cells_exhausted.add();
                     self.answer(&session, WaiterRefusal::CellsExhausted);
                 }
-                Order::Retire => {
-                    self.waiter
-                        .table
-                        .pick(picked, |s| s.state.is_parked() && s.entrance.retired.load(Ordering::Relaxed));
-                    self.finish_soon(picked);
-                }
-                Order::Drain => {
-                    self.waiter.table.pick(picked, |session| session.state.is_parked());
-                    self.finish_soon(picked);
-                }
+                Order::Retire => self.waiter.finish_soon(picked, |s| s.entrance.retired.load(Ordering::Relaxed)),
+                Order::Drain => self.waiter.finish_soon(picked, |_| true),
                 Order::Stop => return false,
             }
         }
         true
-    }
-
-    /// Parked sessions get a little time for one last request.
-    fn finish_soon(&self, picked: &mut Vec<Arc<Session>>) {
-        for session in picked.drain(..) {
-            session.due_ms.fetch_min(self.waiter.last_ms(&session), Ordering::AcqRel);
-        }
     }
 
     /// Deadlines of sessions that do not run.

@@ -10,7 +10,7 @@ use crate::error::CloseReason;
 use crate::park::{OnEvent, ParkState};
 use crate::registry::{Phase, Registry};
 use crate::session::Session;
-use crate::sync::{Arc, Ordering, fence};
+use crate::sync::{Arc, Ordering, ask_kernel, fence};
 
 /// What a list of events is made of before the kernel fills it.
 pub(super) const NO_EVENT: epoll::Event =
@@ -46,6 +46,7 @@ impl Waiter {
 
     /// Events, as many as fit; none after `patience`.
     pub(super) fn poll<'a>(&self, events: &'a mut [epoll::Event], patience: Option<Duration>) -> &'a [epoll::Event] {
+        ask_kernel();
         match epoll::wait(&self.epoll, &mut *events, patience.map(timespec).as_ref()) {
             Ok(found) => &events[..found],
             Err(Errno::INTR) => &[],
