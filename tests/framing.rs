@@ -50,36 +50,6 @@ fn a_chunked_body_and_its_trailers_arrive_whole_both_ways() {
 }
 
 #[test]
-fn chunk_extensions_are_read_and_never_forwarded() {
-    let (mut client, origin, _router) = between();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.send("5;a=b;c=\"d\"\r\nhello\r\n000;x\r\n\r\n");
-    let (_conn, request) = origin.accept_request();
-    assert_eq!(request.body, b"hello", "the origin reads strictly: no extension came");
-}
-
-#[test]
-fn trailers_cannot_carry_what_frames_routes_or_identifies() {
-    let (mut client, origin, _router) = between();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let smuggled = ["Content-Length: 9", "Host: evil", "X-Forwarded-For: 1.2.3.4", "Authorization: x", "X-Good: 1"];
-    client.send(chunked(b"hello", 5, &smuggled));
-    let (_conn, request) = origin.accept_request();
-    let names: Vec<&str> = request.trailers.0.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["X-Good"]);
-}
-
-#[test]
-fn an_empty_chunked_body_stays_a_body() {
-    let (mut client, origin, _router) = between();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
-    let (mut conn, request) = origin.accept_request();
-    assert!(request.body.is_empty());
-    conn.reply(200, "");
-    assert_eq!(client.read_response().status, 200);
-}
-
-#[test]
 fn a_response_until_close_ends_unmistakably() {
     let body = pattern(200_000);
     let (mut client, origin, _router) = between();
@@ -93,27 +63,6 @@ fn a_response_until_close_ends_unmistakably() {
     if response.end == BodyEnd::Close {
         assert!(response.says_close());
     }
-}
-
-#[test]
-fn answers_without_a_body_end_with_their_head() {
-    let (mut client, origin, _router) = between();
-    let mut conn = asked(&mut client, &origin, "HEAD");
-    conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
-    let head = client.read_response_to("HEAD");
-    assert_eq!(head.fields.get("Content-Length"), Some("1000"));
-    for status in [204, 304] {
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        conn.read_request();
-        let length = if status == 304 { "Content-Length: 1000\r\n" } else { "" };
-        conn.send(format!("HTTP/1.1 {status} Scripted\r\nETag: \"x\"\r\n{length}\r\n"));
-        let response = client.read_response();
-        assert_eq!((response.status, response.fields.get("ETag")), (status, Some("\"x\"")));
-    }
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    conn.read_request();
-    conn.reply(200, "the connection is still good");
-    assert_eq!(client.read_response().status, 200);
 }
 
 #[test]
@@ -131,18 +80,6 @@ fn interim_answers_pass_in_order_before_the_final_one() {
 }
 
 #[test]
-fn a_client_of_http_1_0_gets_no_chunks_and_no_interim_answers() {
-    let (mut client, origin, _router) = between();
-    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
-    let (mut conn, _) = origin.accept_request();
-    conn.send("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    conn.send(chunked(b"hello, old world", 3, &["X-Sum: 1"]));
-    let response = client.read_response();
-    assert_eq!(response.end, BodyEnd::Close);
-    assert_eq!(response.text(), "hello, old world");
-}
-
-#[test]
 fn a_client_of_http_1_0_is_kept_only_when_it_asks_for_that() {
     let origin = Origin::serve(|_| reply(200, &[], "ok"));
     let router = Router::to(&origin);
@@ -156,34 +93,6 @@ fn a_client_of_http_1_0_is_kept_only_when_it_asks_for_that() {
     }
     assert_eq!(client.ask("GET / HTTP/1.0\r\nHost: a\r\n\r\n").status, 200);
     client.expect_closed();
-}
-
-#[test]
-fn an_answer_that_was_cut_never_looks_whole() {
-    // What follows the beginning comes when that has been sent on: it cannot be taken back any more.
-    let answers = [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart", ""),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n", ""),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\nX-Half", ""),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n", "zz\r\n"),
-    ];
-    for (start, then) in answers {
-        for reset in [false, true] {
-            let (mut client, origin, router) = between();
-            let mut conn = asked(&mut client, &origin, "GET");
-            conn.send(start);
-            client.read_until(b"part");
-            conn.send(then);
-            if reset {
-                conn.reset()
-            } else {
-                conn.close()
-            }
-            let rest = client.read_until_reset();
-            assert!(!rest.ends_with(b"0\r\n\r\n"), "{start:?}: an end marker was made up");
-            router.assert_at_rest();
-        }
-    }
 }
 
 #[test]

@@ -29,19 +29,6 @@ fn each_request_of_a_session_is_routed_by_itself() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
-    let origin = echo();
-    let router = Router::to(&origin);
-    let mut client = router.client();
-    client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\
-        POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nGET /4 HTTP/1.1\r\nHost: a\r\n\r\n");
-    for answer in ["GET /1 0", "POST /2 3", "POST /3 2", "GET /4 0"] {
-        assert_eq!(client.read_response().text(), answer);
-    }
-    router.assert_at_rest();
-}
-
-#[test]
 fn forty_kilobytes_of_pipelined_requests_are_all_answered() {
     let origin = echo();
     let router = Router::to(&origin);
@@ -123,48 +110,6 @@ fn a_half_closed_client_is_served() {
     conn.reply(200, "late but whole");
     assert_eq!(client.read_response().text(), "late but whole");
     client.expect_closed();
-}
-
-#[test]
-fn a_request_that_comes_a_byte_at_a_time_is_one_request() {
-    let origin = echo();
-    let router = Router::to(&origin);
-    let mut client = router.client();
-    client.send_slowly("POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 1\r\n\r\n");
-    assert_eq!(client.read_response().text(), "POST /slow 5");
-    client.send_slowly("\r\nGET /again HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(client.read_response().text(), "GET /again 0");
-    assert_eq!(origin.requests().len(), 2);
-}
-
-#[test]
-fn an_empty_line_before_a_request_is_skipped() {
-    let origin = echo();
-    let router = Router::to(&origin);
-    assert_eq!(router.client().ask("\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n").text(), "GET /a 0");
-}
-
-#[test]
-fn close_means_that_nothing_after_it_is_read() {
-    let origin = echo();
-    let router = Router::to(&origin);
-    let mut client = router.client();
-    client.send("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
-    let response = client.read_response();
-    assert!(response.says_close() && response.text() == "GET /1 0");
-    client.expect_closed();
-    assert_eq!(origin.requests().len(), 1);
-}
-
-#[test]
-fn nothing_after_a_bad_request_is_read() {
-    let origin = echo();
-    let router = Router::to(&origin);
-    let mut client = router.client();
-    client.send("GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(client.read_response().status, 400);
-    client.expect_closed();
-    assert!(origin.requests().is_empty());
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Instant;
 
-use support::{Client, Ending, Origin, Response, Router, ms, shown};
+use support::{Client, Ending, Origin, Response, Router, ms};
 
 /// What a router whose `[limits]` are `limits` answers to `request`; it must then close.
 #[track_caller]
@@ -57,99 +57,6 @@ fn heads_that_are_too_large_are_named_by_what_was_too_large() {
     let large = "x".repeat(5000);
     assert_eq!(refused(limits, format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {large}\r\n\r\n")).status, 431);
     assert_eq!(refused(limits, format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {large}")).status, 431, "without its end");
-}
-
-#[test]
-fn ambiguous_or_malformed_requests_are_400() {
-    let cases: [&[u8]; 29] = [
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
-        b"GET / HTTP/1.1\nHost: a\n\n",
-        b"GET / HTTP/1.1\r\nHost: a\nX-A: b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\rc\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX-A : b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n",
-        b"GET / HTTP/1.1\r\n X-A: b\r\nHost: a\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: \0\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
-        b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
-        b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"G@T / HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\nx",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-    ];
-    let origin = Origin::bind();
-    let router = Router::to(&origin);
-    for case in cases {
-        let mut client = router.client();
-        client.send(case);
-        let response = client.read_response();
-        assert_eq!(response.status, 400, "{}", shown(case));
-        client.expect_closed();
-    }
-    assert!(origin.accept_within(ms(0)).is_none(), "the backend heard of a bad request");
-    router.assert_at_rest();
-}
-
-#[test]
-fn a_malformed_chunk_is_400_and_the_backend_never_sees_an_end() {
-    let origin = Origin::bind();
-    let router = Router::to(&origin);
-    let bad = [
-        "\r\n",
-        ";a=b\r\n",
-        "g\r\n",
-        "+5\r\n",
-        "0x5\r\n",
-        " 5\r\n",
-        "5 5\r\n",
-        "5\nhello",
-        "ffffffffffffffff\r\n",
-        "5;\n\r\n",
-        "5\r\nhelloXX",
-    ];
-    for chunk in bad {
-        let mut client = router.client();
-        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
-        let mut conn = origin.accept();
-        conn.read_request_head();
-        client.send(chunk);
-        assert_eq!(client.read_response().status, 400, "{chunk:?}");
-        client.expect_closed();
-        let (got, _) = conn.read_until_end();
-        assert!(!got.ends_with(b"0\r\n\r\n"), "{chunk:?}: the backend saw an end");
-    }
-    router.assert_at_rest();
-}
-
-#[test]
-fn what_the_router_will_not_do_has_its_own_status() {
-    let cases = [
-        (417, "POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nContent-Length: 1\r\n\r\nx"),
-        (501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
-        (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
-        (505, "GET / HTTP/3.1\r\nHost: a\r\n\r\n"),
-        (405, "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"),
-    ];
-    for (status, request) in cases {
-        let response = refused("", request);
-        assert_eq!(response.status, status, "{request:?}");
-        assert_eq!(response.fields.has("Allow"), status == 405, "{request:?}");
-    }
 }
 
 #[test]
