@@ -300,8 +300,10 @@ impl RequestHalf<'_> {
         let (bytes_in, there) = way.run(self.buf);
         let back = self.join_partner();
         let reason = match back.end {
-            ResponseEnd::Failed { reason, .. } => reason,
-            _ => there,
+            // Both ways ended by themselves: what the slot was told after that changes nothing.
+            ResponseEnd::Switched if there == CloseReason::Done => CloseReason::Done,
+            ResponseEnd::Failed { reason, .. } => self.slot.cut_reason().unwrap_or(reason),
+            _ => self.slot.cut_reason().unwrap_or(there),
         };
         Exchanged {
             backend: Some(Arc::clone(&connection.backend)),
@@ -309,7 +311,7 @@ impl RequestHalf<'_> {
             first_byte: switched.first_byte,
             bytes_in,
             bytes_out: back.bytes,
-            reason: self.slot.cut_reason().unwrap_or(reason),
+            reason,
             begun: true,
             request_read: true,
             keep: false,

@@ -40,7 +40,14 @@ impl OneWay<'_> {
             }
             self.to.half.wait(self.to.waiting);
             match self.from.read(buf.space()) {
-                Ok(0) => break CloseReason::Done,
+                // Asked before the other side is told: a Unix client that has ended both ways looks like one that is gone.
+                Ok(0) => match self.slot.cut_reason() {
+                    None => break CloseReason::Done,
+                    Some(own) => {
+                        self.to.half.wait(Waiting::BUSY);
+                        return (bytes, own);
+                    }
+                },
                 Ok(n) => {
                     self.to.half.progress(n);
                     buf.fill(n);

@@ -351,6 +351,32 @@ fn a_tunnel_has_its_line_when_it_ends() {
     assert!(pairs["end"] == "ok" && pairs["in"].parse::<u64>().is_ok_and(|n| n >= 5000), "{line}");
 }
 
+/// Seen from here, a Unix client that has finished and is told that the backend has too looks like one that is gone.
+#[test]
+fn a_tunnel_that_both_sides_finish_is_ok_on_a_unix_socket() {
+    let origin = Origin::bind();
+    let dir = TempDir::new();
+    let (path, socket) = (dir.file("access.log"), dir.file("http.sock"));
+    let ini =
+        one_pool(&origin, &format!("[listen:unix]\naddress = unix:{socket}\npool = app\n[log]\naccess = {path}\n"));
+    let _router = Router::start_in(dir, &ini, &Setup::default());
+    const ROUNDS: usize = 20;
+    for _ in 0..ROUNDS {
+        let mut client = Client::connect(&format!("unix:{socket}"));
+        client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        let (mut conn, _) = origin.accept_request();
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        client.read_response_head("GET");
+        client.close_write();
+        conn.expect_closed();
+        conn.close();
+        client.expect_closed_within(ms(3000));
+    }
+    for line in lines(&path, ROUNDS) {
+        assert_eq!(pairs(&line)["end"], "ok", "{line}");
+    }
+}
+
 /// One flat object of strings, numbers, null and booleans; anything else fails.
 #[track_caller]
 fn flat_json(line: &str) -> HashMap<String, String> {
