@@ -157,6 +157,23 @@ fn listening(output: &str) -> Option<SocketAddr> {
     line.trim().parse().ok()
 }
 
+/// The named one, or the one that `cargo build --release` leaves beside the directory we are in ourselves.
+pub fn binary(named: Option<&Path>) -> Result<PathBuf, String> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => {
+            let own = std::env::current_exe().map_err(|error| format!("where we are: {error}"))?;
+            let target = own.parent().and_then(Path::parent).unwrap_or(Path::new("target"));
+            target.join("release/layer7router")
+        }
+    };
+    // Absolute: it is started from another directory.
+    match path.canonicalize() {
+        Ok(path) if path.is_file() => Ok(path),
+        _ => Err(format!("no router at {}: run `cargo build --release` first, or say --router PATH", path.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,5 +193,11 @@ mod tests {
         let names = |against| all("a".into(), against).iter().map(|candidate| candidate.name).collect::<Vec<_>>();
         assert_eq!(names(None), [NO_PROXY, NGINX, ROUTER]);
         assert_eq!(names(Some("b".into())), [NO_PROXY, NGINX, ROUTER, AGAINST]);
+    }
+
+    #[test]
+    fn a_router_that_is_not_there_is_told_how_to_get() {
+        let error = binary(Some(Path::new("/nowhere/layer7router"))).unwrap_err();
+        assert!(error.contains("/nowhere/layer7router") && error.contains("cargo build --release"), "{error}");
     }
 }

@@ -1,19 +1,27 @@
-//! The command line: what to compare, how long, how often, each with its limits.
+//! The command line: what to compare, how long, how often, each with its limits; and how long to soak.
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is shown to whoever asks, or asks for something else.
 pub const USAGE: &str = "\
 Usage: bench compare [OPTIONS]
+       bench soak [OPTIONS]
 
+compare: the router beside nginx
   --connections N,N,..  connections of the load, each level a cell [default: 64,1024]
   --seconds N           how long one cell is measured, 1 to 60 [default: 5]
   --rounds N            how often every cell is measured, 1 to 20 [default: 3]
   --router PATH         the router [default: release/layer7router in the target directory]
   --against PATH        a second router, for a comparison of before and after
 
-Exit codes: 0 measured, 1 measured with errors, 2 not measured.
+soak: everything at once, and every byte compared
+  --seconds N           how long, 5 to 86400 [default: 60]
+  --seed N              the choices of another run [default: chosen, and printed]
+  --router PATH         the router [default: release/layer7router in the target directory]
+
+Exit codes: 0 all is well, 1 errors were seen, 2 not measured.
 ";
 
 /// wrk, a proxy with two descriptors a connection, and the usual limit of 20,000 descriptors.
@@ -21,12 +29,28 @@ const CONNECTIONS_MAX: u32 = 9_000;
 const LEVELS_MAX: usize = 16;
 const SECONDS_MAX: u32 = 60;
 const ROUNDS_MAX: u32 = 20;
+/// Shorter than that nothing comes to pass.
+const SOAK_SECONDS: std::ops::RangeInclusive<u32> = 5..=86_400;
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]
 pub enum Command {
     Help,
     Compare(Options),
+    Soak(Soak),
+    /// What a soak starts; nobody else has a use for it.
+    Origin {
+        name: String,
+        address: String,
+    },
+}
+
+/// How to soak.
+#[derive(Debug, PartialEq)]
+pub struct Soak {
+    pub seconds: u32,
+    pub seed: u64,
+    pub router: Option<PathBuf>,
 }
 
 /// How to compare.
@@ -51,32 +75,20 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
         return Ok(Command::Help);
     }
     match arguments.split_first() {
-        Some((command, rest)) if command == "compare" => options(rest).map(Command::Compare),
-        Some((other, _)) => Err(format!("`{other}` is not a command; did you mean `compare`?")),
-        None => Err("a command is missing: compare".to_owned()),
+        Some((command, rest)) => match (command.as_str(), rest) {
+            ("compare", rest) => options(rest).map(Command::Compare),
+            ("soak", rest) => soak(rest).map(Command::Soak),
+            ("origin", [name, address]) => Ok(Command::Origin { name: name.clone(), address: address.clone() }),
+            (other, _) => Err(format!("`{other}` is not a command; there are `compare` and `soak`")),
+        },
+        None => Err("a command is missing: compare or soak".to_owned()),
     }
 }
 
 fn options(arguments: &[String]) -> Result<Options, String> {
     let mut options = Options::default();
-    let mut seen: Vec<&str> = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let (key, inline) = match argument.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
-            None => (argument.as_str(), None),
-        };
-        if !["--connections", "--seconds", "--rounds", "--router", "--against"].contains(&key) {
-            return Err(format!("`{key}` is not an option"));
-        }
-        if seen.contains(&key) {
-            return Err(format!("`{key}` is given twice"));
-        }
-        seen.push(key);
-        let value = match inline {
-            Some(value) => value,
-            None => rest.next().ok_or_else(|| format!("`{key}` needs a value"))?,
-        };
+    let known = ["--connections", "--seconds", "--rounds", "--router", "--against"];
+    for (key, value) in pairs(arguments, &known)? {
         match key {
             "--connections" => options.connections = levels(value)?,
             "--seconds" => options.seconds = number(key, value, SECONDS_MAX)?,
@@ -86,6 +98,48 @@ fn options(arguments: &[String]) -> Result<Options, String> {
         }
     }
     Ok(options)
+}
+
+fn soak(arguments: &[String]) -> Result<Soak, String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Short enough to be typed again.
+    let mut soak = Soak { seconds: 60, seed: u64::from(now.subsec_micros()), router: None };
+    for (key, value) in pairs(arguments, &["--seconds", "--seed", "--router"])? {
+        match key {
+            "--seconds" => {
+                let seconds = value.parse().ok().filter(|seconds| SOAK_SECONDS.contains(seconds));
+                let (min, max) = (SOAK_SECONDS.start(), SOAK_SECONDS.end());
+                soak.seconds = seconds.ok_or_else(|| format!("`{key}` is {min} to {max}, not `{value}`"))?;
+            }
+            "--seed" => soak.seed = value.parse().map_err(|_| format!("`{key}` is a number, not `{value}`"))?,
+            _ => soak.router = Some(PathBuf::from(value)),
+        }
+    }
+    Ok(soak)
+}
+
+/// Each option with its value, each at most once.
+fn pairs<'a>(arguments: &'a [String], known: &[&str]) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (key, inline) = match argument.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (argument.as_str(), None),
+        };
+        if !known.contains(&key) {
+            return Err(format!("`{key}` is not an option"));
+        }
+        if pairs.iter().any(|(seen, _)| *seen == key) {
+            return Err(format!("`{key}` is given twice"));
+        }
+        let value = match inline {
+            Some(value) => value,
+            None => rest.next().ok_or_else(|| format!("`{key}` needs a value"))?,
+        };
+        pairs.push((key, value));
+    }
+    Ok(pairs)
 }
 
 fn levels(text: &str) -> Result<Vec<u32>, String> {
@@ -137,6 +191,13 @@ mod tests {
     }
 
     #[test]
+    fn a_soak_can_be_repeated() {
+        let soak = Soak { seconds: 3600, seed: 7, router: Some("a".into()) };
+        assert_eq!(parsed("soak --seconds=3600 --seed 7 --router a"), Ok(Command::Soak(soak)));
+        assert!(matches!(parsed("soak"), Ok(Command::Soak(Soak { seconds: 60, .. }))));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (line, said) in [
             ("", "a command is missing"),
@@ -148,6 +209,9 @@ mod tests {
             ("compare --rounds 1 --rounds 1", "`--rounds` is given twice"),
             ("compare --connections 64,x", "`--connections` is 1 to 9000, not `x`"),
             ("compare --connections 65", "65 cannot be shared"),
+            ("soak --seconds 4", "`--seconds` is 5 to 86400, not `4`"),
+            ("soak --seed x", "`--seed` is a number"),
+            ("soak --rounds 1", "`--rounds` is not an option"),
         ] {
             let mistake = parsed(line).unwrap_err();
             assert!(mistake.contains(said), "{line}: {mistake}");

@@ -1,6 +1,5 @@
 //! The comparison: rounds, in each every level, in each every candidate; one after the other, one at a time.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::candidate::{self, Candidate, NO_PROXY};
@@ -22,8 +21,8 @@ const DESCRIPTORS_SPARE: u64 = 500;
 pub fn run(options: &Options) -> Result<u64, String> {
     process::handle_interrupts();
     enough_descriptors(options)?;
-    let router = binary(options.router.as_deref())?;
-    let against = options.against.as_deref().map(|path| binary(Some(path))).transpose()?;
+    let router = candidate::binary(options.router.as_deref())?;
+    let against = options.against.as_deref().map(|path| candidate::binary(Some(path))).transpose()?;
     let room = Room::new("bench")?;
     println!("{}", crate::machine::describe(&router, against.as_deref(), &room)?);
 
@@ -122,23 +121,6 @@ fn enough_descriptors(options: &Options) -> Result<(), String> {
     Err(format!("{connections} connections need {needed} descriptors a process, and {limit} are allowed: `ulimit -Hn`"))
 }
 
-/// The named one, or the one that `cargo build --release` leaves beside the directory we are in ourselves.
-fn binary(named: Option<&Path>) -> Result<PathBuf, String> {
-    let path = match named {
-        Some(path) => path.to_owned(),
-        None => {
-            let own = std::env::current_exe().map_err(|error| format!("where we are: {error}"))?;
-            let target = own.parent().and_then(Path::parent).unwrap_or(Path::new("target"));
-            target.join("release/layer7router")
-        }
-    };
-    // Absolute: it is started from another directory.
-    match path.canonicalize() {
-        Ok(path) if path.is_file() => Ok(path),
-        _ => Err(format!("no router at {}: run `cargo build --release` first, or say --router PATH", path.display())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,11 +133,5 @@ mod tests {
         assert_eq!(names(2), ["router", "against", "nginx"]);
         assert_eq!(names(3), ["against", "nginx", "router"]);
         assert_eq!(names(4), ["nginx", "router", "against"]);
-    }
-
-    #[test]
-    fn a_router_that_is_not_there_is_told_how_to_get() {
-        let error = binary(Some(Path::new("/nowhere/layer7router"))).unwrap_err();
-        assert!(error.contains("/nowhere/layer7router") && error.contains("cargo build --release"), "{error}");
     }
 }

@@ -16,24 +16,42 @@ const BUSY: f64 = 0.5;
 
 /// One line each.
 pub fn describe(router: &Path, against: Option<&Path>, room: &Room) -> Result<String, String> {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let count = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let mut text = format!("machine: {count} x {}\n", processor(&read("/proc/cpuinfo")));
-    text += &format!("kernel:  {}\n", read("/proc/sys/kernel/osrelease").trim());
+    let mut text = host();
     text += &format!("nginx:   {}\n", said(nginx::program(), &["-v"], room)?);
     text += &format!("wrk:     {}\n", said("wrk", &["-v"], room)?);
     text += &format!("router:  {}\n", version(router, room)?);
     if let Some(against) = against {
         text += &format!("against: {}\n", version(against, room)?);
     }
-    let commit = ask("git", &["describe", "--always", "--dirty", "--abbrev=12"], room);
-    let commit = commit.ok().filter(|(known, _)| *known).map_or("unknown".to_owned(), |(_, commit)| commit);
-    text += &format!(
-        "commit:  {commit} (of the source tree here)
-"
-    );
+    text += &commit(room);
     text += &format!("load:    {}\n", load(&read("/proc/loadavg")));
     Ok(text)
+}
+
+/// The same without what a soak does not need, and with the date.
+pub fn describe_soak(router: &Path, room: &Room) -> Result<String, String> {
+    let mut text = format!("date:    {}\n", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"], room)?);
+    text += &host();
+    text += &format!("router:  {}\n", version(router, room)?);
+    text += &commit(room);
+    text += &format!("load:    {}\n", load(&read("/proc/loadavg")));
+    Ok(text)
+}
+
+fn host() -> String {
+    let count = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let machine = format!("machine: {count} x {}\n", processor(&read("/proc/cpuinfo")));
+    machine + &format!("kernel:  {}\n", read("/proc/sys/kernel/osrelease").trim())
+}
+
+fn commit(room: &Room) -> String {
+    let commit = ask("git", &["describe", "--always", "--dirty", "--abbrev=12"], room);
+    let commit = commit.ok().filter(|(known, _)| *known).map_or("unknown".to_owned(), |(_, commit)| commit);
+    format!("commit:  {commit} (of the source tree here)\n")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 fn version(path: &Path, room: &Room) -> Result<String, String> {

@@ -1,7 +1,8 @@
-//! The program: reads the command line, compares, and turns the outcome into an exit code.
+//! The program: reads the command line, compares or soaks, and turns the outcome into an exit code.
 //!
 //! One cell of a comparison is one candidate under one load in one round: `compare` tells that story, `origin` and
 //! `candidate` are what runs, `wrk` is the load, `proc` is what the kernel says it cost, `report` is what is shown.
+//! A soak is another thing: it measures nothing and judges everything. `soak` tells that story.
 
 mod candidate;
 mod cli;
@@ -13,6 +14,7 @@ mod proc;
 mod process;
 mod report;
 mod room;
+mod soak;
 mod spread;
 mod wrk;
 
@@ -20,25 +22,27 @@ use std::process::ExitCode;
 
 use cli::Command;
 
-/// At least one request failed: the figures are not to be believed.
+/// At least one request failed: the figures are not to be believed. Or a soak has found something.
 const ERRORS_SEEN: u8 = 1;
 /// Not measured: usage, a program that is missing, a candidate that does not start.
 const NOT_MEASURED: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match cli::parse(&arguments) {
+    let (outcome, verdict) = match cli::parse(&arguments) {
         Ok(Command::Help) => {
             print!("{}", cli::USAGE);
             return ExitCode::SUCCESS;
         }
-        Ok(Command::Compare(options)) => compare::run(&options),
-        Err(mistake) => Err(format!("{mistake}\n\n{}", cli::USAGE)),
+        Ok(Command::Compare(options)) => (compare::run(&options), "errors: the figures are not to be believed"),
+        Ok(Command::Soak(options)) => (soak::run(&options), "findings"),
+        Ok(Command::Origin { name, address }) => (soak::origin::serve(&name, &address), ""),
+        Err(mistake) => (Err(format!("{mistake}\n\n{}", cli::USAGE)), ""),
     };
     match outcome {
         Ok(0) => ExitCode::SUCCESS,
-        Ok(errors) => {
-            eprintln!("bench: {errors} errors: the figures are not to be believed");
+        Ok(count) => {
+            eprintln!("bench: {count} {verdict}");
             ExitCode::from(ERRORS_SEEN)
         }
         Err(reason) => {

@@ -4,6 +4,7 @@
 //! generator and the proxy would be weighed thread by thread, and who has more threads would get more of the machine.
 
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -58,6 +59,21 @@ impl Process {
         if self.ended() { Err(format!("{} has ended: {}", self.name, self.last_words())) } else { Ok(()) }
     }
 
+    /// What it wrote to stderr so far, from this byte on.
+    pub fn log_from(&self, at: u64) -> String {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.err).and_then(|mut file| {
+            file.seek(SeekFrom::Start(at))?;
+            file.read_to_end(&mut bytes)
+        });
+        if read.is_ok() { String::from_utf8_lossy(&bytes).into_owned() } else { String::new() }
+    }
+
+    /// How many bytes that are.
+    pub fn log_length(&self) -> u64 {
+        fs::metadata(&self.err).map_or(0, |file| file.len())
+    }
+
     /// What it wrote to stdout so far.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.out).unwrap_or_default()
@@ -72,6 +88,18 @@ impl Process {
             [] => "it said nothing".to_owned(),
             last => last.join("\n"),
         }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        end(self.child.id(), signal);
+    }
+
+    /// SIGKILL, to it and its children; it is reaped.
+    pub fn kill(&mut self) -> Result<(), String> {
+        for pid in proc::living(self.session()) {
+            end(pid, Signal::KILL);
+        }
+        self.finish(STOP_TIME).map(|_| ())
     }
 
     /// Waits for its end.
