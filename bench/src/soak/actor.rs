@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::ask::{Ask, Guest, Outcome, Since};
-use super::configuration::{WAYS, Way};
+use super::configuration::{IDLE_S, WAYS, Way};
 use super::deed::Ending;
 use super::dice::Dice;
 use super::message::{Broken, Reader};
@@ -18,8 +18,8 @@ use super::{browse, rude, slow, tunnel, upload};
 pub const BODY_MAX: u64 = 1 << 20;
 /// A client rests that long between two connections, at most: what bounds the load.
 const REST_MS: u64 = 60;
-/// An end of input that is due comes within this time.
-const END_TIME: Duration = Duration::from_secs(10);
+/// An end of input that is due comes within this time: sooner than that of a connection that is only silent.
+const END_TIME: Duration = Duration::from_secs(IDLE_S - 1);
 
 /// What somebody does with one connection.
 pub type Play = fn(&mut Actor<'_>);

@@ -242,7 +242,8 @@ impl Ask {
         if self.last && !closes {
             return Err(wrong("the connection's last answer does not say so"));
         }
-        Ok(Outcome::Answered { stays: framing != Framing::UntilClose && !closes && !self.old })
+        let ends_with_it = framing == Framing::UntilClose && !without;
+        Ok(Outcome::Answered { stays: !ends_with_it && !closes && !self.old })
     }
 
     /// The first head that is not 1xx, but for 101.
