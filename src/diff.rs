@@ -51,6 +51,11 @@ pub fn needs_restart(running: &Config, file: &Config) -> Vec<String> {
     let path = |path: &Option<std::path::PathBuf>| {
         path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
     };
+    let user = |server: &Server| server.identity.as_ref().map_or("none".to_owned(), |identity| identity.user.clone());
+    let group = |server: &Server| {
+        let group = server.identity.as_ref().and_then(|identity| identity.group.clone());
+        group.unwrap_or_else(|| "none".to_owned())
+    };
     let pairs = [
         ("[server] workers", now.workers.to_string(), then.workers.to_string()),
         ("[server] queue", now.queue.to_string(), then.queue.to_string()),
@@ -62,6 +67,8 @@ pub fn needs_restart(running: &Config, file: &Config) -> Vec<String> {
             format!("{:?}", then.scheduling).to_lowercase(),
         ),
         ("[server] pid_file", path(&now.pid_file), path(&then.pid_file)),
+        ("[server] user", user(now), user(then)),
+        ("[server] group", group(now), group(then)),
         ("[log] file", log_file(&running.log.file), log_file(&file.log.file)),
     ];
     pairs

@@ -34,7 +34,7 @@
 //!
 //! ```map
 //! cli control server
-//! diff demo bill log_file listener canned
+//! diff demo bill log_file pid_file privilege listener canned
 //! worker visit exchange request crew plan pair response tunnel pump
 //! answer outgoing waiter access_log session
 //! reaper registry permits park
@@ -91,8 +91,10 @@ pub mod outgoing;
 pub mod pair;
 pub mod park;
 pub mod permits;
+pub mod pid_file;
 pub mod plan;
 pub mod pool;
+pub mod privilege;
 pub mod pump;
 pub mod rate;
 pub mod reaper;

@@ -8,9 +8,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use layer7router::cli::{self, Cli, Command};
-use layer7router::config::{self, Loaded, Reports};
-use layer7router::server::{Server, StartError};
-use layer7router::{control, log_file};
+use layer7router::config::model::Identity;
+use layer7router::config::{self, Config, Loaded, Reports};
+use layer7router::control::{self, Events};
+use layer7router::log_file::{self, LogHandle};
+use layer7router::pid_file::PidFile;
+use layer7router::privilege;
+use layer7router::server::{Prepared, Server, StartError};
 
 /// Failed while running.
 const FAILED: u8 = 1;
@@ -41,42 +45,71 @@ fn main() -> ExitCode {
 
 /// The top-level entry point for `run`.
 fn run(cli: &Cli) -> Result<(), u8> {
+    // First, so that it holds for every thread.
+    privilege::gain_nothing().map_err(|error| failed(format_args!("PR_SET_NO_NEW_PRIVS: {error}")))?;
     let loaded = load(cli)?;
-    let events = control::signals().map_err(|error| {
-        eprintln!("layer7router: signals cannot be handled: {error}");
-        FAILED
+    let (file, config) = (loaded.path, loaded.config);
+    let events = control::signals().map_err(|error| failed(format_args!("signals cannot be handled: {error}")))?;
+    let reload = || match &cli.from[..] {
+        [] => read(&file).map_err(|reports| reports.iter().collect()),
+        from => config::from_flags(from, &cli.to).map_err(|reports| reports.iter().collect()),
+    };
+    let level = |file| cli.options.level(file);
+    let (server, log, _pid_file) = start(config, &events, level, reload)?;
+    announce(&server, cli.options.quiet);
+    control::run(server, &events, &log, reload, level);
+    log.flush();
+    Ok(())
+}
+
+/// Everything in its order: ports, then `user`, then whatever has a path, then threads.
+fn start(
+    config: Config,
+    events: &Events,
+    level: impl Fn(log::LevelFilter) -> log::LevelFilter,
+    reload: impl Fn() -> Result<Loaded, Vec<String>>,
+) -> Result<(Server, LogHandle, Option<PidFile>), u8> {
+    let (identity, log_to, pid_path) =
+        (config.server.identity.clone(), config.log.clone(), config.server.pid_file.clone());
+    let pid_failed = |error| match &pid_path {
+        Some(path) => failed(format_args!("pid_file {}: {error}", path.display())),
+        None => FAILED,
+    };
+    let become_whom = privilege::to_become(identity.as_ref()).map_err(failed)?;
+    let prepared = Prepared::new(config).map_err(not_started)?;
+    let mut pid_file = pid_path.as_deref().map(PidFile::open).transpose().map_err(pid_failed)?;
+    if let Some(identity) = become_whom {
+        privilege::become_user(identity).map_err(failed)?;
+    }
+    let log = log_file::start(&log_to.file, level(log_to.level)).map_err(|error| {
+        failed(format_args!("the log cannot be started: {}", privilege::explained(error, identity.as_ref())))
     })?;
-    let log =
-        log_file::start(&loaded.config.log.file, cli.options.level(loaded.config.log.level)).map_err(|error| {
-            eprintln!("layer7router: the log cannot be started: {error}");
-            FAILED
-        })?;
     if let Err(why) = &events.interrupt {
         log::info!("{why}");
     }
-    let pid_file = loaded.config.server.pid_file.clone();
-    let main_file = loaded.path.clone();
-    let server = Server::start(loaded.config).map_err(|error| {
-        eprintln!("layer7router: {error}");
-        if matches!(error, StartError::Bill(_)) { CONFIG } else { FAILED }
-    })?;
-    if let Some(path) = &pid_file {
-        std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
-            eprintln!("layer7router: pid_file {}: {error}", path.display());
-            FAILED
-        })?;
+    if let Some(Identity { user, uid, gid, .. }) = become_whom {
+        log::info!("running as user {user}, {uid}:{gid}");
+        // What root can read this user may not be able to: said now, not at the first reload.
+        for report in reload().err().unwrap_or_default() {
+            log::warn!("user {user} cannot read the configuration again, a reload will be refused: {report}");
+        }
     }
-    announce(&server, cli.options.quiet);
-    let reload = || match &cli.from[..] {
-        [] => read(&main_file).map_err(|reports| reports.iter().collect()),
-        from => config::from_flags(from, &cli.to).map_err(|reports| reports.iter().collect()),
-    };
-    control::run(server, &events, &log, reload, |file| cli.options.level(file));
-    log.flush();
-    if let Some(path) = &pid_file {
-        let _gone_already = std::fs::remove_file(path);
+    let server = Server::start(prepared).map_err(not_started)?;
+    if let Some(file) = &mut pid_file {
+        file.write().map_err(pid_failed)?;
     }
-    Ok(())
+    Ok((server, log, pid_file))
+}
+
+/// Says why on stderr, and gives the exit code.
+fn failed(why: impl std::fmt::Display) -> u8 {
+    eprintln!("layer7router: {why}");
+    FAILED
+}
+
+fn not_started(error: StartError) -> u8 {
+    let code = failed(&error);
+    if matches!(error, StartError::Bill(_)) { CONFIG } else { code }
 }
 
 /// The bill and the addresses. Whoever started us may have closed stdout: that is no reason not to run.

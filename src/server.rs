@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::access_log::AccessLog;
 use crate::arena::Arena;
-use crate::bill::{self, Bill, Host, Need};
+use crate::bill::Bill;
 use crate::canned::Canned;
 use crate::cells::Cells;
 use crate::config::model::{BackendAddress, Config, Listen, Scheduling};
@@ -21,8 +21,8 @@ use crate::error::CloseReason;
 use crate::ids;
 use crate::listener::{Acceptor, Listener, Place};
 use crate::metrics::Counters;
-use crate::outgoing::HeadBuffer;
 use crate::permits::Permits;
+use crate::privilege::explained;
 use crate::registry::Registry;
 use crate::resolver::{self, Resolver, ResolverThread};
 use crate::session::{Entrance, PerAddress, Session};
@@ -32,9 +32,11 @@ use crate::waiter::{Waiter, WaiterThread};
 use crate::worker;
 use crate::{demo, flood, reaper, sys};
 
+mod prepared;
 mod reload;
 mod start_error;
 
+pub use prepared::Prepared;
 pub use start_error::StartError;
 
 /// Address space of a thread's stack. About 10 KiB of it is touched; 16 KiB would abort on a panic with a backtrace.
@@ -103,39 +105,17 @@ impl Threads {
 }
 
 impl Server {
-    /// Checks the bill, binds, and starts every thread. Control signals are to be blocked in the calling thread before.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        let host = Host::read();
-        let places = wanted(&config);
-        let backends = config.pools.iter().flat_map(|pool| &pool.backends);
-        let demos = backends.filter(|backend| matches!(backend.address, BackendAddress::Demo(_))).count();
-        let need = Need {
-            workers: config.server.workers,
-            slice_size: config.server.slice_size,
-            head_buffers: 2 * HeadBuffer::SIZE,
-            cells: config.limits.parked_heads,
-            listeners: places.len(),
-            helper_threads: HELPER_THREADS + places.len() + demos,
-            stack_size: STACK_SIZE,
-        };
-        let bill = Bill::of(&need, &host);
-        bill::check(&bill, &host, &need).map_err(StartError::Bill)?;
-
-        let mut next_entrance = 0;
-        let mut bound = Vec::new();
-        for (place, listen) in &places {
-            next_entrance += 1;
-            let listener = Listener::bind(place, &config.listens[*listen], next_entrance)
-                .map_err(|error| StartError::Bind(place.clone(), error))?;
-            bound.push((listener, *listen));
-        }
-
+    /// Binds what is left, and starts every thread. Control signals are to be blocked in the calling thread before.
+    pub fn start(prepared: Prepared) -> Result<Self, StartError> {
+        let (config, bill, bound) = prepared.finish()?;
+        let next_entrance = u32::try_from(bound.len()).unwrap_or(u32::MAX);
         let mut threads = Threads::default();
         let mut demos = HashMap::new();
         start_demos(&config, &mut demos, &mut threads)?;
         let workers = config.server.workers;
         let counters = Arc::new(Counters::default());
         let access = AccessLog::new(&config.log.access, config.log.format)
+            .map_err(|error| explained(error, config.server.identity.as_ref()))
             .map_err(|error| StartError::Resource("the access log", error))?;
         let entrances = bound.iter().map(|(listener, listen)| (listener.entrance.id, *listen)).collect();
         let server = config.server.clone();
@@ -291,7 +271,8 @@ impl Server {
 
     /// Opens the access log again. On an error the old file stays in use.
     pub fn reopen_logs(&self) -> io::Result<()> {
-        self.shared.access.reopen()
+        let reopened = self.shared.access.reopen();
+        reopened.map_err(|error| self.config(|config| explained(error, config.server.identity.as_ref())))
     }
 
     /// The counters, as one line.

@@ -264,6 +264,12 @@ fn every_key_means_what_it_says() {
     let config = load(&path, &environment).unwrap_or_else(|reports| panic!("{reports}")).config;
     assert_eq!(config.server.scheduling, Scheduling::Batch);
     assert_eq!(config.server.pid_file.as_deref(), Some(Path::new("run/router.pid")));
+    let identity = config.server.identity.as_ref().expect("a user");
+    assert_eq!(
+        (identity.user.as_str(), identity.uid, identity.group.as_deref(), identity.gid),
+        ("nobody", 65534, Some("7"), 7)
+    );
+    assert!(identity.groups.contains(&7), "{identity:?}");
     assert_eq!(config.limits.body_size, Some(2 << 30));
     assert_eq!(config.limits.connections_per_ip, Some(10));
     assert_eq!(config.log.file, LogFile::Path("./router.log".into()));

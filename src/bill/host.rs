@@ -33,14 +33,15 @@ pub struct Host {
 }
 
 impl Host {
-    /// Raises the soft limit of descriptors to the hard one, then reads what there is.
-    pub fn read() -> Self {
+    /// Raises the soft limit of descriptors to the hard one, then reads what there is. Who leaves root has the limits of
+    /// any other user.
+    pub fn read(leaves_root: bool) -> Self {
         let page = rustix::param::page_size() as u64;
         let buffers = |name| third_number(&read(Path::new(name))?);
         Self {
             nofile: raise_nofile(),
             // For root the kernel does not ask.
-            nproc: (!getuid().is_root()).then(|| getrlimit(Resource::Nproc).current).flatten(),
+            nproc: (leaves_root || !getuid().is_root()).then(|| getrlimit(Resource::Nproc).current).flatten(),
             threads_max: number("/proc/sys/kernel/threads-max"),
             pid_max: number("/proc/sys/kernel/pid_max"),
             tasks: read(Path::new("/proc/loadavg")).and_then(|text| tasks(&text)),

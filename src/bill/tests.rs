@@ -190,7 +190,7 @@ fn a_cgroup_leaves_its_maximum_less_what_runs() {
 
 #[test]
 fn the_real_host_is_read_and_its_soft_limit_raised() {
-    let host = Host::read();
+    let host = Host::read(false);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     assert_eq!(limit.current, limit.maximum);
     assert_eq!(limit.current, Some(host.nofile));

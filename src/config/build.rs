@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::account::{self, Accounts};
 use super::address::Resolver;
 use super::diagnostics::{Collector, Fault, Report, Span, alternatives, quoted};
 use super::model::{AccessFormat, AccessTarget, Config, Limits, Log, LogFile, Scheduling, Server, Timeouts};
@@ -21,6 +22,8 @@ pub struct Builder<'a> {
     pub collector: &'a mut Collector,
     /// How the name of a listener becomes addresses.
     pub resolve: Resolver<'a>,
+    /// Who knows users and groups.
+    pub accounts: Accounts,
 }
 
 /// The configuration; it counts only if nothing was reported.
@@ -73,6 +76,7 @@ fn server(b: &mut Builder<'_>, s: &Section) -> Server {
             _ => Scheduling::Normal,
         },
         pid_file: b.optional(s, &schema::PID_FILE, |_, text| Ok(PathBuf::from(text))),
+        identity: account::identity(b, s),
     }
 }
 

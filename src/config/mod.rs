@@ -4,12 +4,13 @@
 //! source ── bytes to text          include ── which files       substitute ── ${NAME}
 //!     └─► syntax ── lines ─► document, unknown ── sections with known keys
 //!                                └─► build, named ── Config    effective ── values and origins
-//!                                        └─► units, address, words, matching, headers ── one value each
+//!                                        └─► units, address, account, words, matching, headers ── one value each
 //! diagnostics, render ── every mistake, from all of them      schema ── the table of keys      model ── the result
 //! ```
 //!
 //! Not here: when it is read again, and what is done with it.
 
+mod account;
 mod address;
 mod admission;
 mod build;
@@ -42,6 +43,7 @@ pub use model::Config;
 pub use render::Reports;
 pub use substitute::Environment;
 
+use account::Accounts;
 use address::Resolver;
 use build::Builder;
 use diagnostics::Collector;
@@ -63,30 +65,31 @@ pub struct Loaded {
 pub fn load(path: &Path, env: Environment<'_>) -> Result<Loaded, Reports> {
     let mut collector = Collector::default();
     let sections = document::read(&mut collector, path, env);
-    finish(collector, &sections, path, &address::resolve_system)
+    finish(collector, &sections, path, (&address::resolve_system, Accounts::System))
 }
 
-/// The same of a text, without a file system or a network: `include` is refused, and of names only `localhost` is known.
+/// The same of a text, without a file system or a network: `include` is refused, and of hosts only `localhost`
+/// is known, of users and groups `nobody` and `nogroup`.
 pub fn parse_str(name: &str, text: &str, env: Environment<'_>) -> Result<Loaded, Reports> {
     let mut collector = Collector::default();
     let sections = document::read_str(&mut collector, name, text, env);
-    finish(collector, &sections, Path::new(name), &address::resolve_nothing)
+    finish(collector, &sections, Path::new(name), (&address::resolve_nothing, Accounts::Nothing))
 }
 
 /// `--from :8080 --to 127.0.0.1:3000`, both any number of times: the same checks, and reports name the flag.
 pub fn from_flags(from: &[String], to: &[String]) -> Result<Loaded, Reports> {
     let mut collector = Collector::default();
     let sections = flags::sections(&mut collector, from, to);
-    finish(collector, &sections, Path::new(""), &address::resolve_system)
+    finish(collector, &sections, Path::new(""), (&address::resolve_system, Accounts::System))
 }
 
 fn finish(
     mut collector: Collector,
     sections: &[Section],
     path: &Path,
-    resolve: Resolver<'_>,
+    (resolve, accounts): (Resolver<'_>, Accounts),
 ) -> Result<Loaded, Reports> {
-    let config = build::build(&mut Builder { collector: &mut collector, resolve }, sections);
+    let config = build::build(&mut Builder { collector: &mut collector, resolve, accounts }, sections);
     let settings = effective::settings(&collector, sections);
     collector.finish(Loaded { config, settings, path: path.to_owned() })
 }

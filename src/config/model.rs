@@ -48,6 +48,23 @@ pub struct Server {
     pub scheduling: Scheduling,
     /// Where the process id is written, if anywhere.
     pub pid_file: Option<PathBuf>,
+    /// Who the process becomes once its ports are bound; `None`: it stays who started it.
+    pub identity: Option<Identity>,
+}
+
+/// `[server] user` and `group`: never root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// As it was written.
+    pub user: String,
+    /// As it was written; `None` is the primary group of the user.
+    pub group: Option<String>,
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Every group of the user, and `gid`.
+    pub groups: Vec<u32>,
 }
 
 /// `[server] scheduling`.

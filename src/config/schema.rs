@@ -103,6 +103,10 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A path.
     File,
+    /// A user of the system.
+    User,
+    /// A group of the system.
+    Group,
     /// One of these words, or a path.
     FileOr(&'static [&'static str]),
     /// The name of a section of this kind.
@@ -221,6 +225,10 @@ keys! {
         "How the kernel schedules workers: normal, or batch for a host of its own (restart).";
     PID_FILE: Server "pid_file" Kind::File, once, None, "/run/layer7router.pid",
         "Where the process id is written (restart).";
+    USER: Server "user" Kind::User, once, None, "layer7router",
+        "Who the process becomes once it has its ports, by name or number; it must be started as root (restart).";
+    GROUP: Server "group" Kind::Group, once, None, "layer7router",
+        "Its group, by name or number; that of the user if it is not given (restart).";
 
     HEADER_TIMEOUT: Timeouts "header" TIMEOUT, once, Some("10s"), "",
         "From the first byte of a request head to its last.";

@@ -5,6 +5,7 @@ use super::{Running, Server, StartError, join, start_demos, wanted};
 use crate::clock;
 use crate::config::model::{Config, Listen};
 use crate::listener::{Listener, Place};
+use crate::privilege::explained;
 use crate::resolver;
 use crate::snapshot::Snapshot;
 use crate::sync::Arc;
@@ -18,7 +19,9 @@ impl Server {
         // The file was checked against its own slice_size, which needs a restart.
         config.limits.header_size = config.limits.header_size.min(config.server.slice_size);
         let access = self.shared.access.open(&config.log.access);
-        let access = access.map_err(|error| StartError::Resource("the access log", error))?;
+        let access = access
+            .map_err(|error| explained(error, config.server.identity.as_ref()))
+            .map_err(|error| StartError::Resource("the access log", error))?;
         let places = wanted(&config);
         let mut entrances = Vec::new();
         let mut new = Vec::new();
@@ -96,7 +99,7 @@ impl Server {
                 Some(running) if error.kind() == std::io::ErrorKind::AddrInUse => {
                     StartError::Overlap(place.clone(), running.place.clone())
                 }
-                _ => StartError::Bind(place.clone(), error),
+                _ => self.config(|config| StartError::bind(place, error, config)),
             }
         })
     }

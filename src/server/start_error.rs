@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::config::model::Config;
 use crate::listener::Place;
 
 /// Why the router did not start, or a reload was refused.
@@ -12,10 +13,24 @@ pub enum StartError {
     Bill(Vec<String>),
     /// An address cannot be bound.
     Bind(Place, io::Error),
+    /// An address cannot be bound by the user that the process has become.
+    BindAs(Place, io::Error, String),
     /// An address cannot be bound while this router itself listens on another one of the same port.
     Overlap(Place, Place),
     /// A thread, a file or a descriptor could not be had.
     Resource(&'static str, io::Error),
+}
+
+impl StartError {
+    /// An address cannot be bound; what is not permitted may be so because of `user`.
+    pub(super) fn bind(place: &Place, error: io::Error, config: &Config) -> Self {
+        match &config.server.identity {
+            Some(identity) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Self::BindAs(place.clone(), error, identity.user.clone())
+            }
+            _ => Self::Bind(place.clone(), error),
+        }
+    }
 }
 
 impl fmt::Display for StartError {
@@ -31,6 +46,14 @@ impl fmt::Display for StartError {
             Self::Bind(place, error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 write!(f, "cannot listen on {place}: {error}; ports below 1024 and protected folders need a privilege")
             }
+            Self::BindAs(place @ Place::Unix(_), error, user) => {
+                write!(f, "cannot listen on {place} as user {user}: {error}; its folder must be writable for {user}")
+            }
+            Self::BindAs(place, error, user) => write!(
+                f,
+                "cannot listen on {place} as user {user}: {error}; ports below 1024 are bound at the start only, as \
+                 root: restart to add one"
+            ),
             Self::Bind(place, error) => write!(f, "cannot listen on {place}: {error}"),
             Self::Overlap(place, ours) => write!(
                 f,
