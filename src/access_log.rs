@@ -12,7 +12,11 @@ use crate::error::CloseReason;
 use crate::http::forwarded::Peer;
 use crate::http::reply::put_decimal;
 use crate::line_queue::{LineQueue, Output};
+use crate::secrets::{hide_credentials, hide_credentials_of_request_line};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+
+/// Bytes of a line that is no request line.
+const UNREAD_BYTES_MAX: usize = 256;
 
 /// What one exchange leaves behind.
 #[derive(Debug)]
@@ -74,9 +78,22 @@ impl Scratch {
         for part in request_line {
             self.request_line.extend_from_slice(part);
         }
+        hide_credentials_of_request_line(&mut self.request_line);
         for (kept, given) in [(&mut self.referer, referer), (&mut self.agent, agent)] {
             kept.clear();
             kept.extend_from_slice(given.unwrap_or(b"-"));
+            hide_credentials(kept);
+        }
+    }
+
+    /// What came in place of a request that can be read: its first line. One that looks like a field is not shown, since who
+    /// has lost count may send `Authorization: ...` first.
+    pub fn take_unread(&mut self, bytes: &[u8]) {
+        let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let shown = line.get(..line.len().min(UNREAD_BYTES_MAX)).unwrap_or_default();
+        match shown.iter().find(|byte| matches!(byte, b' ' | b'\t' | b':')) {
+            Some(b':') => self.take_nothing(),
+            _ => self.take(&[shown], None, None),
         }
     }
 
@@ -193,7 +210,8 @@ impl Scratch {
         escape(line, agent, b"\\x");
         line.push(b'"');
         for (key, value) in [("route", entry.route), ("pool", entry.pool), ("backend", entry.backend)] {
-            write!(line, " {key}={value}")?;
+            write!(line, " {key}=")?;
+            escape(line, value.as_bytes(), b"\\x");
         }
         line.extend_from_slice(b" id=");
         escape(line, entry.id, b"\\x");

@@ -108,8 +108,7 @@ impl Exchange<'_> {
             Ok(plan) => self.follow(&plan, skip + len),
             Err(refusal) => {
                 if logged {
-                    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-                    scratch.take(&[line], None, None);
+                    scratch.take_unread(head);
                 }
                 self.refuse(refusal)
             }

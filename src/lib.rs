@@ -34,7 +34,7 @@
 //!
 //! ```map
 //! cli control server
-//! diff demo bill log_file pid_file privilege listener canned
+//! diff demo bill log_file pid_file privilege listener inherited canned
 //! worker visit exchange request crew plan pair response tunnel pump
 //! answer outgoing waiter access_log session
 //! reaper registry permits park
@@ -42,7 +42,7 @@
 //! config error
 //! route admission rate
 //! http
-//! ids buf arena transport sys clock yielding sync
+//! ids buf arena transport sys clock yielding sync secrets
 //! ```
 //!
 //! To come: `health` and `admin` beside `listener`, TLS beside `transport`.
@@ -83,6 +83,7 @@ pub mod exchange;
 pub mod flood;
 pub mod http;
 pub mod ids;
+pub mod inherited;
 pub mod line_queue;
 pub mod listener;
 pub mod log_file;
@@ -103,6 +104,7 @@ pub mod request;
 pub mod resolver;
 pub mod response;
 pub mod route;
+pub mod secrets;
 pub mod server;
 pub mod session;
 pub mod snapshot;

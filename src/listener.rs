@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 use log::Level;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
@@ -20,6 +21,7 @@ use crate::clock;
 use crate::config::model::{Listen, ListenAddress};
 use crate::flood;
 use crate::http::forwarded::{Peer, Trusted};
+use crate::inherited::{Inherited, Unusable};
 use crate::metrics::Counters;
 use crate::permits::Permits;
 use crate::session::{Entrance, PerAddress, Session};
@@ -42,6 +44,7 @@ pub struct Listener {
     /// What its sessions know of it.
     pub entrance: Arc<Entrance>,
     fd: OwnedFd,
+    tcp: bool,
     stopping: AtomicBool,
 }
 
@@ -54,16 +57,21 @@ pub enum Place {
     AnyTcp(u16),
     /// A path.
     Unix(PathBuf),
+    /// Bound by whoever started us: its number.
+    Inherited(i32),
 }
 
 impl Place {
     /// All places of an address.
-    pub fn of(address: &ListenAddress) -> Vec<Self> {
-        match address {
+    pub fn of(address: &ListenAddress, inherited: &Inherited) -> Result<Vec<Self>, Unusable> {
+        Ok(match address {
             ListenAddress::Tcp { addresses, .. } => addresses.iter().map(|&address| Self::Tcp(address)).collect(),
             ListenAddress::AnyTcp(port) => vec![Self::AnyTcp(*port)],
             ListenAddress::Unix(path) => vec![Self::Unix(path.clone())],
-        }
+            ListenAddress::Inherited(name) => {
+                inherited.named(name.as_deref())?.into_iter().map(Self::Inherited).collect()
+            }
+        })
     }
 }
 
@@ -73,7 +81,7 @@ impl Place {
         let port = |place: &Self| match place {
             Self::Tcp(address) => Some(address.port()),
             Self::AnyTcp(port) => Some(*port),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Inherited(_) => None,
         };
         port(self).is_some_and(|own| own != 0 && port(other) == Some(own))
     }
@@ -85,6 +93,7 @@ impl std::fmt::Display for Place {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::AnyTcp(port) => write!(f, ":{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited(number) => write!(f, "the inherited descriptor {number}"),
         }
     }
 }
@@ -111,31 +120,47 @@ pub struct Acceptor {
 }
 
 impl Listener {
-    /// Binds and listens.
-    pub fn bind(place: &Place, listen: &Listen, id: u32) -> io::Result<Arc<Self>> {
-        let fd = match place {
-            Place::Tcp(address) => bind_tcp(*address, false)?,
-            Place::AnyTcp(port) => bind_any(*port)?,
-            Place::Unix(path) => bind_unix(path, listen.socket_mode)?,
+    /// Binds and listens; what was inherited does both already.
+    pub fn bind(place: &Place, listen: &Listen, inherited: &Inherited, id: u32) -> io::Result<Arc<Self>> {
+        let (fd, tcp) = match place {
+            Place::Tcp(address) => (bind_tcp(*address, false)?, true),
+            Place::AnyTcp(port) => (bind_any(*port)?, true),
+            Place::Unix(path) => (bind_unix(path, listen.socket_mode)?, false),
+            Place::Inherited(number) => inherited.open(*number)?,
         };
-        rustix::net::listen(&fd, i32::try_from(listen.backlog).unwrap_or(i32::MAX))?;
+        if matches!(place, Place::Inherited(_)) {
+            if tcp {
+                for_accepted(&fd)?;
+            }
+        } else {
+            rustix::net::listen(&fd, i32::try_from(listen.backlog).unwrap_or(i32::MAX))?;
+        }
         sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(HEAR))?;
-        Ok(Arc::new(Self { place: place.clone(), entrance: Entrance::new(id), fd, stopping: AtomicBool::new(false) }))
+        let (place, entrance) = (place.clone(), Entrance::new(id));
+        Ok(Arc::new(Self { place, entrance, fd, tcp, stopping: AtomicBool::new(false) }))
     }
 
     /// Where it is really bound, with the port the kernel chose.
     pub fn bound(&self) -> String {
-        match (&self.place, rustix::net::getsockname(&self.fd)) {
+        let Ok(address) = rustix::net::getsockname(&self.fd) else {
+            return self.place.to_string();
+        };
+        match (&self.place, SocketAddr::try_from(address.clone())) {
             (Place::Unix(path), _) => format!("unix:{}", path.display()),
-            (_, Ok(address)) => {
-                SocketAddr::try_from(address).map_or_else(|_| self.place.to_string(), |address| address.to_string())
+            (_, Ok(address)) => address.to_string(),
+            (_, Err(_)) => {
+                let unix = SocketAddrUnix::try_from(address).ok();
+                let path = unix.as_ref().and_then(|address| address.path_bytes()).map(String::from_utf8_lossy);
+                path.map_or_else(|| self.place.to_string(), |path| format!("unix:{path}"))
             }
-            (_, Err(_)) => self.place.to_string(),
         }
     }
 
     /// What a reload may change of it in place.
     pub fn adjust(&self, listen: &Listen) {
+        if matches!(self.place, Place::Inherited(_)) {
+            return;
+        }
         let backlog = i32::try_from(listen.backlog).unwrap_or(i32::MAX);
         if let Err(errno) = rustix::net::listen(&self.fd, backlog) {
             log::warn!("listener {}: backlog: {errno}", self.place);
@@ -199,10 +224,13 @@ impl Listener {
 
     /// Shutting a listener resets clients in its backlog: it accepts until there is none.
     fn empty_queue(&self, acceptor: &Acceptor) {
-        if rustix::io::ioctl_fionbio(&self.fd, true).is_err() {
-            return;
-        }
+        // Not by O_NONBLOCK: of an inherited socket that would be the flag of everyone who has it.
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         loop {
+            let mut waiting = [PollFd::new(&self.fd, PollFlags::IN)];
+            if !matches!(poll(&mut waiting, Some(&now)), Ok(1..) | Err(Errno::INTR)) {
+                return;
+            }
             match transport::accept(self.fd.as_fd()) {
                 Ok((fd, peer)) => {
                     if !self.admit(acceptor, fd, peer) {
@@ -217,7 +245,7 @@ impl Listener {
 
     /// `false`: everything stops.
     fn admit(&self, acceptor: &Acceptor, fd: OwnedFd, peer: Option<SocketAddrAny>) -> bool {
-        let tcp = !matches!(self.place, Place::Unix(_));
+        let tcp = self.tcp;
         // Accepted sockets take the listener's receive timeout over; a read is to wait for as long as its phase may.
         if let Err(errno) = sockopt::set_socket_timeout(&fd, Timeout::Recv, None) {
             acceptor.counters.accept_failed.add();
@@ -292,11 +320,15 @@ fn bind_tcp(address: SocketAddr, both: bool) -> io::Result<OwnedFd> {
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, !both)?;
     }
-    // Accepted sockets take both over from their listener.
-    sockopt::set_tcp_nodelay(&fd, true)?;
-    sys::set_notsent_lowat(fd.as_fd(), NOTSENT_LOWAT)?;
+    for_accepted(&fd)?;
     rustix::net::bind(&fd, &address)?;
     Ok(fd)
+}
+
+/// Accepted sockets take both over from their listener.
+fn for_accepted(fd: &OwnedFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(fd, true)?;
+    sys::set_notsent_lowat(fd.as_fd(), NOTSENT_LOWAT)
 }
 
 /// Both families on one socket; a kernel without IPv6 gets IPv4.

@@ -25,8 +25,8 @@ use crate::sync::Arc;
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// Bytes gathered until they are a line: room for the longest message, escapes included, and what stands before it.
 const LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 1024;
-/// Bytes of the longest escape: `\u{2029}`.
-const ESCAPE_BYTES_MAX: usize = 8;
+/// Bytes of the longest escape: `\u{10ffff}`.
+const ESCAPE_BYTES_MAX: usize = 10;
 
 const CUT: &str = " [cut]";
 
@@ -147,7 +147,8 @@ fn config() -> Config {
 /// The message on one line, with nothing in it that a terminal or a reader of lines obeys. A backslash stays as it is:
 /// this is for eyes, not for reading back.
 fn escape(message: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    // Beyond ASCII all that has no glyph of its own: C1, ends of lines, marks that turn the direction of text, tags.
+    let obeyed = |c: char| c.is_control() || (!c.is_ascii() && c.escape_debug().len() > 1);
     if message.len() <= MESSAGE_BYTES_MAX && !message.contains(obeyed) {
         return Cow::Borrowed(message);
     }
@@ -231,6 +232,10 @@ mod tests {
         assert_eq!(
             escape("a\r\n2026 [INFO ] b\u{1b}[2J\u{85}\u{2028}\0\u{7f}"),
             "a\\r\\n2026 [INFO ] b\\u{1b}[2J\\u{85}\\u{2028}\\u{0}\\u{7f}"
+        );
+        assert_eq!(
+            escape("\u{202e}txt\u{2066}\u{200b}\u{feff}\u{e0041}\u{9b}"),
+            "\\u{202e}txt\\u{2066}\\u{200b}\\u{feff}\\u{e0041}\\u{9b}"
         );
         assert!(matches!(escape("plain, naïve"), Cow::Borrowed(_)));
     }

@@ -11,6 +11,7 @@ use layer7router::cli::{self, Cli, Command};
 use layer7router::config::model::Identity;
 use layer7router::config::{self, Config, Loaded, Reports};
 use layer7router::control::{self, Events};
+use layer7router::inherited::Inherited;
 use layer7router::log_file::{self, LogHandle};
 use layer7router::pid_file::PidFile;
 use layer7router::privilege;
@@ -45,7 +46,9 @@ fn main() -> ExitCode {
 
 /// The top-level entry point for `run`.
 fn run(cli: &Cli) -> Result<(), u8> {
-    // First, so that it holds for every thread.
+    // First, while nothing else is open.
+    let inherited = Inherited::take().map_err(failed)?;
+    // Second, so that it holds for every thread.
     privilege::gain_nothing().map_err(|error| failed(format_args!("PR_SET_NO_NEW_PRIVS: {error}")))?;
     let loaded = load(cli)?;
     let (file, config) = (loaded.path, loaded.config);
@@ -55,7 +58,7 @@ fn run(cli: &Cli) -> Result<(), u8> {
         from => config::from_flags(from, &cli.to).map_err(|reports| reports.iter().collect()),
     };
     let level = |file| cli.options.level(file);
-    let (server, log, _pid_file) = start(config, &events, level, reload)?;
+    let (server, log, _pid_file) = start(config, inherited, &events, level, reload)?;
     announce(&server, cli.options.quiet);
     control::run(server, &events, &log, reload, level);
     log.flush();
@@ -65,6 +68,7 @@ fn run(cli: &Cli) -> Result<(), u8> {
 /// Everything in its order: ports, then `user`, then whatever has a path, then threads.
 fn start(
     config: Config,
+    inherited: Inherited,
     events: &Events,
     level: impl Fn(log::LevelFilter) -> log::LevelFilter,
     reload: impl Fn() -> Result<Loaded, Vec<String>>,
@@ -76,7 +80,7 @@ fn start(
         None => FAILED,
     };
     let become_whom = privilege::to_become(identity.as_ref()).map_err(failed)?;
-    let prepared = Prepared::new(config).map_err(not_started)?;
+    let prepared = Prepared::new(config, inherited).map_err(not_started)?;
     let mut pid_file = pid_path.as_deref().map(PidFile::open).transpose().map_err(pid_failed)?;
     if let Some(identity) = become_whom {
         privilege::become_user(identity).map_err(failed)?;
@@ -172,7 +176,13 @@ fn load(cli: &Cli) -> Result<Loaded, u8> {
         config::from_flags(&cli.from, &cli.to)
     };
     loaded.map_err(|reports| {
-        eprintln!("{}", reports.render(std::io::stderr().is_terminal()));
+        let terminal = std::io::stderr().is_terminal();
+        if matches!(cli.command, None | Some(Command::Run)) && !cli.test && !terminal {
+            // What a service manager puts into its log has no lines of the file in it: there may be a secret on one.
+            reports.iter().for_each(|report| eprintln!("layer7router: {report}"));
+        } else {
+            eprintln!("{}", reports.render(terminal));
+        }
         CONFIG
     })
 }

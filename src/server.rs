@@ -15,10 +15,11 @@ use crate::arena::Arena;
 use crate::bill::Bill;
 use crate::canned::Canned;
 use crate::cells::Cells;
-use crate::config::model::{BackendAddress, Config, Listen, Scheduling};
+use crate::config::model::{BackendAddress, Config, Scheduling};
 use crate::crew::Shared;
 use crate::error::CloseReason;
 use crate::ids;
+use crate::inherited::Inherited;
 use crate::listener::{Acceptor, Listener, Place};
 use crate::metrics::Counters;
 use crate::permits::Permits;
@@ -63,6 +64,7 @@ pub struct Server {
     next_entrance: u32,
     threads: Threads,
     bill: Bill,
+    inherited: Inherited,
 }
 
 /// A listener with its acceptor.
@@ -107,7 +109,7 @@ impl Threads {
 impl Server {
     /// Binds what is left, and starts every thread. Control signals are to be blocked in the calling thread before.
     pub fn start(prepared: Prepared) -> Result<Self, StartError> {
-        let (config, bill, bound) = prepared.finish()?;
+        let (config, bill, inherited, bound) = prepared.finish()?;
         let next_entrance = u32::try_from(bound.len()).unwrap_or(u32::MAX);
         let mut threads = Threads::default();
         let mut demos = HashMap::new();
@@ -158,7 +160,9 @@ impl Server {
             next_entrance,
             threads,
             bill,
+            inherited,
         };
+        server.warn_of_unused();
         server.start_threads(names).map_err(|error| StartError::Resource("a thread", error))?;
         let first = server.shared.published.current();
         server.resolver.watch(first.backends(), resolver::AT_START);
@@ -267,6 +271,18 @@ impl Server {
     /// Number of the configuration in force.
     pub fn generation(&self) -> u64 {
         self.shared.published.generation()
+    }
+
+    /// Inherited sockets that no section names: whoever connects there waits for nobody.
+    fn warn_of_unused(&self) {
+        let used = self.config(|config| wanted(config, &self.inherited)).unwrap_or_default();
+        let used: Vec<i32> = used
+            .into_iter()
+            .filter_map(|(place, _)| if let Place::Inherited(number) = place { Some(number) } else { None })
+            .collect();
+        for unused in self.inherited.others(&used) {
+            log::warn!("no section names the inherited {unused}: whoever connects there is not served");
+        }
     }
 
     /// Opens the access log again. On an error the old file stays in use.
@@ -396,11 +412,16 @@ fn join_by(thread: JoinHandle<()>, deadline: Instant) {
 }
 
 /// Every place to bind, with the index of its listener. Port 0 is a new place each time it stands.
-fn wanted(config: &Config) -> Vec<(Place, usize)> {
-    let all = |(index, listen): (usize, &Listen)| {
-        listen.addresses.iter().flat_map(Place::of).map(move |place| (place, index)).collect::<Vec<_>>()
-    };
-    config.listens.iter().enumerate().flat_map(all).collect()
+fn wanted(config: &Config, inherited: &Inherited) -> Result<Vec<(Place, usize)>, StartError> {
+    let mut wanted = Vec::new();
+    for (index, listen) in config.listens.iter().enumerate() {
+        for address in &listen.addresses {
+            let places = Place::of(address, inherited)
+                .map_err(|error| StartError::Inherited(listen.name.clone(), address.clone(), error))?;
+            wanted.extend(places.into_iter().map(|place| (place, index)));
+        }
+    }
+    Ok(wanted)
 }
 
 fn start_demos(

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Bytes written to a socket that its peer has not acknowledged (TCP) or not read (Unix). ioctl(2) SIOCOUTQ: rustix has
 /// it for neither family.
@@ -53,4 +53,23 @@ pub fn block_control_signals() -> io::Result<()> {
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())
     };
     if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
+/// Takes over a descriptor that was open when this process began, and closes it on exec from now on.
+pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl only looks at the number; one that is not open is EBADF.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // What came through exec has no such flag, and what this process opens has it: nobody here owns this one yet.
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::other("it was opened by this process"));
+    }
+    // SAFETY: as above.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and has had no owner before, as the flag showed.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

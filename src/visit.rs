@@ -237,9 +237,7 @@ impl Visit<'_> {
 
     fn log_raw(&mut self) {
         if self.shared.access.is_on() {
-            let line = self.request.unread().split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
-            let shown = &line[..line.len().min(256)];
-            self.worker.scratch.take(&[shown], None, None);
+            self.worker.scratch.take_unread(self.request.unread());
         }
     }
 

@@ -241,3 +241,22 @@ fn a_file_that_the_user_cannot_read_is_said_at_the_start_and_refused_at_a_reload
     router.wait_log_after(mark, "generation 1 stays in force");
     assert_eq!(router.client().get("/").status, 200);
 }
+
+#[test]
+fn a_socket_that_was_passed_needs_no_privilege() {
+    needs_root();
+    let origin = quick();
+    let listener = std::net::TcpListener::bind(low_address()).expect("root may");
+    let address = listener.local_addr().expect("it").to_string();
+    let script = "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
+    let words = ["setpriv", "--reuid=47110", "--regid=47111", "--clear-groups", "sh", "-c", script, "sh"];
+    let setup = Setup { through: &words, stdin: Some(listener.into()), ..Setup::default() };
+    let ini = one_pool(&origin, "").replace("127.0.0.1:0", "systemd");
+    let router = Router::start_with(&ini, &setup);
+    assert_eq!(Client::connect(&address).get("/").status, 200);
+    assert!(
+        of_threads(&router, &["Uid", "CapEff"])
+            .iter()
+            .all(|of| of[0].starts_with("47110 ") && of[1] == "0000000000000000")
+    );
+}

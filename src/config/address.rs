@@ -14,6 +14,8 @@ use super::words::{digits, option, words};
 
 /// `sockaddr_un` has room for 108 bytes, one of them the end.
 const UNIX_PATH_BYTES_MAX: usize = 107;
+/// The most of FileDescriptorName=.
+const DESCRIPTOR_NAME_BYTES_MAX: usize = 255;
 /// The most of a name in DNS.
 const HOST_BYTES_MAX: usize = 253;
 /// The most of a share.
@@ -38,8 +40,11 @@ pub fn resolve_nothing(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// `HOST:PORT`, `:PORT` or `unix:PATH`.
+/// `HOST:PORT`, `:PORT`, `unix:PATH`, `systemd` or `systemd:NAME`.
 pub fn listen(text: &str, resolve: Resolver<'_>) -> Result<ListenAddress, Fault> {
+    if let Some(name) = text.strip_prefix("systemd").filter(|name| name.is_empty() || name.starts_with(':')) {
+        return inherited(text, name);
+    }
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(ListenAddress::Unix).map_err(|fault| fault.shifted("unix:".len()));
     }
@@ -102,6 +107,20 @@ fn unmapped(network: IpNet) -> IpNet {
         (Some(address), Some(bits)) => IpNet::new(address.into(), bits).unwrap_or(network),
         _ => network,
     }
+}
+
+/// A name as FileDescriptorName= of systemd takes it.
+fn inherited(text: &str, name: &str) -> Result<ListenAddress, Fault> {
+    let Some(name) = name.strip_prefix(':') else {
+        return Ok(ListenAddress::Inherited(None));
+    };
+    let good = (1..=DESCRIPTOR_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    if !good || name.contains(':') {
+        let what = format!("{} is not the name of an inherited socket", quoted(name));
+        return Err(Fault::whole(text, what)
+            .help("write `systemd:NAME`, as in FileDescriptorName=NAME of the unit, or `systemd`".to_owned()));
+    }
+    Ok(ListenAddress::Inherited(Some(name.to_owned())))
 }
 
 fn unix(path: &str) -> Result<PathBuf, Fault> {
@@ -189,7 +208,18 @@ mod tests {
 
     #[test]
     fn listen_addresses() {
-        for good in [":0", ":8080", "127.0.0.1:80", "[::1]:80", "[::]:80", "localhost:1", "unix:/run/x", "unix:x"] {
+        for good in [
+            ":0",
+            ":8080",
+            "127.0.0.1:80",
+            "[::1]:80",
+            "[::]:80",
+            "localhost:1",
+            "unix:/run/x",
+            "unix:x",
+            "systemd",
+            "systemd:web.socket",
+        ] {
             assert!(listens(good), "{good}");
         }
         let long = format!("unix:{}", "x".repeat(108));
@@ -213,6 +243,10 @@ mod tests {
             "localhost:+1",
             ":65536",
             "unix:",
+            "systemd:",
+            "systemd:a:b",
+            "systemd:a b",
+            "systemd:é",
             "nowhere.invalid:80",
             &long,
         ] {

@@ -179,6 +179,11 @@ impl Collector {
         self.sources.get(at.source).map(|source| source.place(at.line)).unwrap_or_default()
     }
 
+    /// A piece of a source as it was written.
+    pub fn written(&self, at: Span) -> &str {
+        self.sources.get(at.source).and_then(|source| source.line(at.line).get(at.start..at.end)).unwrap_or_default()
+    }
+
     /// Where a value was written.
     pub fn origin(&self, at: Span) -> Origin {
         match self.sources.get(at.source) {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use super::diagnostics::Collector;
 use super::schema::{Key, Kind, SectionKind};
 use super::section::Section;
+use super::substitute::Value;
+use crate::secrets::{hide_credentials, is_secret_field};
 
 /// One effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub struct Setting {
     pub section: String,
     /// The key.
     pub key: &'static str,
-    /// As it was written, variables put in; or the default.
+    /// With its variables put in, unless it may be a secret; or the default.
     pub value: String,
     /// Where it comes from.
     pub origin: Origin,
@@ -75,13 +77,35 @@ fn add(collector: &Collector, section: &Section, settings: &mut Vec<Setting>) {
         }
         for entry in section.any(&together) {
             if let Some(value) = &entry.value {
-                settings.push(setting(entry.key.name, &value.text, collector.origin(entry.at)));
+                let shown = shown(collector, entry.key, value);
+                settings.push(setting(entry.key.name, &shown, collector.origin(entry.at)));
             }
         }
         if let Some(default) = key.default.filter(|_| settings.len() == before) {
             settings.push(setting(key.name, default, Origin::Default));
         }
     }
+}
+
+/// The value, if it is not a secret. One that could be is shown as it was written, variables by their names: those are where
+/// secrets belong. What was written out is hidden where it is a secret for certain.
+fn shown(collector: &Collector, key: &Key, value: &Value) -> String {
+    if !key.kind.may_hold_secret() {
+        return value.text.clone();
+    }
+    if !value.is_literal() {
+        return collector.written(value.at).to_owned();
+    }
+    let name = value.text.split(':').next().unwrap_or_default();
+    if matches!(key.kind, Kind::Header | Kind::RequestField | Kind::ResponseField)
+        && is_secret_field(name)
+        && name.len() < value.text.len()
+    {
+        return format!("{name}: ***");
+    }
+    let mut bytes = value.text.clone().into_bytes();
+    hide_credentials(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether lines of both keys are one list.

@@ -76,7 +76,7 @@ pub fn redirect(text: &str) -> Result<Action, Fault> {
     let (digits, location, location_at) = code_and_rest(text);
     let code = digits.parse().ok().filter(|code| digits.len() == 3 && REDIRECTS.contains(code));
     let code = code.ok_or_else(|| {
-        let what = format!("{} is not a status for a redirect: 301, 302, 303, 307 or 308", quoted(digits));
+        let what = format!("{} is not a status for a redirect: 301, 302, 303, 307 or 308", first_word(digits));
         Fault::part(0..digits.len(), what).help("write `redirect = 308 https://{host}{uri}`".to_owned())
     })?;
     if location.is_empty() {
@@ -96,7 +96,7 @@ pub fn respond(text: &str) -> Result<Action, Fault> {
     let (digits, body, body_at) = code_and_rest(text);
     let code = digits.parse::<u16>().ok().filter(|code| digits.len() == 3 && (200..=599).contains(code));
     let code = code.ok_or_else(|| {
-        let what = format!("{} is not a status for an answer: 200 to 599", quoted(digits));
+        let what = format!("{} is not a status for an answer: 200 to 599", first_word(digits));
         Fault::part(0..digits.len(), what).help("write `respond = 200 \"text\"`".to_owned())
     })?;
     let (body, body_at) = match body.strip_prefix('"') {
@@ -124,11 +124,13 @@ pub fn respond(text: &str) -> Result<Action, Fault> {
 /// `Name: value`; a value may be empty.
 pub fn field(text: &str) -> Result<Field<'_>, Fault> {
     let Some((name, rest)) = text.split_once(':') else {
-        return Err(Fault::whole(text, format!("{} has no `:`", quoted(text))).help("write `Name: value`".to_owned()));
+        return Err(
+            Fault::whole(text, "there is no `:` after the name of the field").help("write `Name: value`".to_owned())
+        );
     };
     if !is_token(name) {
         let at = 0..name.len().max(1);
-        return Err(Fault::part(at, format!("{} is not the name of a field", quoted(name))));
+        return Err(Fault::part(at, "what stands before `:` is not the name of a field"));
     }
     let value = rest.trim_matches([' ', '\t']);
     let value_at = text.len() - rest.trim_start_matches([' ', '\t']).len();
@@ -177,6 +179,11 @@ fn code_and_rest(text: &str) -> (&str, &str, usize) {
     let (code, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     let rest_at = text.len() - rest.trim_start().len();
     (code, rest.trim(), rest_at)
+}
+
+/// A wrong status; if it is no number at all it may be a URL with a password in it, which no message repeats.
+fn first_word(word: &str) -> String {
+    if word.bytes().all(|b| b.is_ascii_digit()) { quoted(word) } else { "the first word".to_owned() }
 }
 
 #[cfg(test)]

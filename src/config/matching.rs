@@ -107,8 +107,9 @@ pub fn header(text: &str) -> Result<HeaderPattern, Fault> {
             field(text).map(|field| HeaderPattern { name: field.name.to_owned(), value: Some(field.value.to_owned()) })
         }
         false if is_token(text) => Ok(HeaderPattern { name: text.to_owned(), value: None }),
-        false => Err(Fault::whole(text, format!("{} is not the name of a field", quoted(text)))
-            .help("write `Name` or `Name: value`".to_owned())),
+        false => {
+            Err(Fault::whole(text, "this is not the name of a field").help("write `Name` or `Name: value`".to_owned()))
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub mod schema;
 mod section;
 mod source;
 mod substitute;
-mod suggest;
+pub(crate) mod suggest;
 mod syntax;
 mod units;
 mod unknown;

@@ -204,6 +204,8 @@ pub enum ListenAddress {
     AnyTcp(u16),
     /// `unix:PATH`
     Unix(PathBuf),
+    /// `systemd:NAME`: every inherited socket of that name; `systemd`: every one.
+    Inherited(Option<String>),
 }
 
 /// `[route:NAME]`
@@ -313,6 +315,8 @@ impl std::fmt::Display for ListenAddress {
             Self::Tcp { text, .. } => f.write_str(text),
             Self::AnyTcp(port) => write!(f, ":{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited(Some(name)) => write!(f, "systemd:{name}"),
+            Self::Inherited(None) => f.write_str("systemd"),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::build::{Builder, choice};
 use super::diagnostics::{Fault, Report, Span, quoted};
 use super::headers::{self, Direction};
 use super::matching;
-use super::model::{Action, Balance, Config, Listen, Pool, Route, Trusted};
+use super::model::{Action, Balance, Config, Listen, ListenAddress, Pool, Route, Trusted};
 use super::overlap::Overlap;
 use super::rate::rate;
 use super::schema::{self, Key, SectionKind};
@@ -88,6 +88,13 @@ fn listen(b: &mut Builder<'_>, s: &Section, pools: &Names<'_>, overlap: &mut Ove
             b.collector.report(Report::new(value.at, what).related(first, "by this one"));
         }
         addresses.push(address);
+    }
+    if !addresses.is_empty() && addresses.iter().all(|address| matches!(address, ListenAddress::Inherited(_))) {
+        for entry in s.any(&[&schema::BACKLOG, &schema::SOCKET_MODE]) {
+            let what = format!("`{}` has no effect on an inherited socket", entry.key.name);
+            let help = "whoever binds it decides: Backlog= and SocketMode= of a systemd unit".to_owned();
+            b.collector.report(Report::new(entry.at, what).help(help));
+        }
     }
     let mut trusted = Trusted::default();
     for network in b.list(s, &schema::TRUSTED_PROXY, |_, text| address::network(text)) {

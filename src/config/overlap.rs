@@ -18,6 +18,7 @@ pub struct Overlap {
     /// By port and family: the first of any.
     any: HashMap<(u16, bool), Span>,
     unix: HashMap<PathBuf, Span>,
+    inherited: HashMap<Option<String>, Span>,
 }
 
 impl Overlap {
@@ -27,6 +28,16 @@ impl Overlap {
             ListenAddress::Unix(path) => {
                 let first = self.unix.get(path).copied();
                 self.unix.entry(path.clone()).or_insert(at);
+                first
+            }
+            ListenAddress::Inherited(name) => {
+                // Without a name it is all of them.
+                let first = match name {
+                    Some(_) => self.inherited.get(name).or_else(|| self.inherited.get(&None)),
+                    None => self.inherited.values().min_by_key(|at| (at.source, at.line)),
+                };
+                let first = first.copied();
+                self.inherited.entry(name.clone()).or_insert(at);
                 first
             }
             ListenAddress::AnyTcp(port) => {

@@ -146,6 +146,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether a secret may stand in a value: then no message repeats it.
+    pub fn may_hold_secret(self) -> bool {
+        self.is_free_text() || self == Self::Redirect
+    }
+
     /// Whether ` #` or quotes in a value can be meant: then they belong to it without a question.
     pub fn is_free_text(self) -> bool {
         matches!(self, Self::Header | Self::RequestField | Self::ResponseField | Self::Respond)
@@ -274,7 +279,7 @@ keys! {
         "How an access line is written: combined or json.";
 
     LISTEN_ADDRESS: Listen "address" Kind::Address, list, None, "127.0.0.1:8080",
-        "HOST:PORT, :PORT (every address, IPv4 and IPv6) or unix:PATH; repeats.";
+        "HOST:PORT, :PORT (every address, IPv4 and IPv6), unix:PATH, systemd or systemd:NAME; repeats.";
     BACKLOG: Listen "backlog" Kind::Count { min: 1, max: 65535 }, once, Some("4096"), "",
         "Connections the kernel holds before they are accepted.";
     SOCKET_MODE: Listen "socket_mode" Kind::Mode, once, Some("0660"), "",

@@ -35,6 +35,11 @@ impl Value {
         Self { text: text.to_owned(), at, pieces }
     }
 
+    /// Whether it is what was written.
+    pub fn is_literal(&self) -> bool {
+        self.pieces.iter().all(|piece| piece.is_literal)
+    }
+
     /// Where bytes of the text were written.
     pub fn span(&self, part: &std::ops::Range<usize>) -> Span {
         let find = |byte: usize| self.pieces.iter().find(|piece| (piece.start..piece.end).contains(&byte));

@@ -69,7 +69,10 @@ pub fn dialect(key: &Key, written: &str) -> Option<Fault> {
     }
     let inner = written.strip_prefix('"').and_then(|inner| inner.strip_suffix('"'));
     let quotes = inner.map(|inner| {
-        Fault::whole(written, "values are written without quotes").help(format!("did you mean {}?", quoted(inner)))
+        Fault::whole(written, "values are written without quotes").help(match key.kind.may_hold_secret() {
+            true => "take them away".to_owned(),
+            false => format!("did you mean {}?", quoted(inner)),
+        })
     });
     trailing_comment(written).or(quotes)
 }

@@ -27,8 +27,9 @@ fn acceptor() -> (Acceptor, Receiver<Arc<Session>>, Sender<()>) {
 
 fn listener(acceptor: &Acceptor) -> Arc<Listener> {
     let listen = &acceptor.published.current().config.listens[0];
-    let place = Place::of(&listen.addresses[0]).remove(0);
-    Listener::bind(&place, listen, 1).expect("a free port")
+    let inherited = Inherited::take().expect("nothing was passed");
+    let place = Place::of(&listen.addresses[0], &inherited).expect("a TCP address").remove(0);
+    Listener::bind(&place, listen, &inherited, 1).expect("a free port")
 }
 
 /// Runs an acceptor whose first accepts fail so, with a client in its backlog: how long the client waited.

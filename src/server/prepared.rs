@@ -6,6 +6,7 @@
 use super::{HELPER_THREADS, STACK_SIZE, StartError, wanted};
 use crate::bill::{self, Bill, Host, Need};
 use crate::config::model::{BackendAddress, Config};
+use crate::inherited::Inherited;
 use crate::listener::{Listener, Place};
 use crate::outgoing::HeadBuffer;
 use crate::sync::Arc;
@@ -17,6 +18,7 @@ type Bound = Vec<(Arc<Listener>, usize)>;
 pub struct Prepared {
     pub(super) config: Config,
     pub(super) bill: Bill,
+    inherited: Inherited,
     places: Vec<(Place, usize)>,
     /// Of each place, if it is bound already.
     listeners: Vec<Option<Arc<Listener>>>,
@@ -24,9 +26,9 @@ pub struct Prepared {
 
 impl Prepared {
     /// Checks the bill, and binds every TCP address.
-    pub fn new(config: Config) -> Result<Self, StartError> {
+    pub fn new(config: Config, inherited: Inherited) -> Result<Self, StartError> {
         let host = Host::read(config.server.identity.is_some());
-        let places = wanted(&config);
+        let places = wanted(&config, &inherited)?;
         let backends = config.pools.iter().flat_map(|pool| &pool.backends);
         let demos = backends.filter(|backend| matches!(backend.address, BackendAddress::Demo(_))).count();
         let need = Need {
@@ -40,7 +42,7 @@ impl Prepared {
         };
         let bill = Bill::of(&need, &host);
         bill::check(&bill, &host, &need).map_err(StartError::Bill)?;
-        let mut prepared = Self { config, bill, listeners: vec![None; places.len()], places };
+        let mut prepared = Self { config, bill, inherited, listeners: vec![None; places.len()], places };
         prepared.bind(|place| !matches!(place, Place::Unix(_)))?;
         Ok(prepared)
     }
@@ -51,7 +53,7 @@ impl Prepared {
         for ((place, listen), listener) in self.places.iter().zip(&mut self.listeners) {
             id += 1;
             if listener.is_none() && which(place) {
-                let bound = Listener::bind(place, &self.config.listens[*listen], id);
+                let bound = Listener::bind(place, &self.config.listens[*listen], &self.inherited, id);
                 *listener = Some(bound.map_err(|error| StartError::bind(place, error, &self.config))?);
             }
         }
@@ -59,10 +61,10 @@ impl Prepared {
     }
 
     /// Binds the rest; all of them are in the order of the file.
-    pub(super) fn finish(mut self) -> Result<(Config, Bill, Bound), StartError> {
+    pub(super) fn finish(mut self) -> Result<(Config, Bill, Inherited, Bound), StartError> {
         self.bind(|_| true)?;
         let listens = self.places.iter().map(|(_, listen)| *listen);
         let bound = self.listeners.into_iter().zip(listens).filter_map(|(listener, listen)| Some((listener?, listen)));
-        Ok((self.config, self.bill, bound.collect()))
+        Ok((self.config, self.bill, self.inherited, bound.collect()))
     }
 }

@@ -22,7 +22,7 @@ impl Server {
         let access = access
             .map_err(|error| explained(error, config.server.identity.as_ref()))
             .map_err(|error| StartError::Resource("the access log", error))?;
-        let places = wanted(&config);
+        let places = wanted(&config, &self.inherited)?;
         let mut entrances = Vec::new();
         let mut new = Vec::new();
         let mut staying: Vec<u32> = Vec::new();
@@ -78,6 +78,7 @@ impl Server {
         }
         self.retired.retain(|(_, thread)| !thread.is_finished());
         self.shared.waiter.retire();
+        self.warn_of_unused();
         Ok(())
     }
 
@@ -93,7 +94,7 @@ impl Server {
         for (_, thread) in self.retired.extract_if(.., |(retired, _)| retired == place) {
             join(thread);
         }
-        Listener::bind(place, listen, self.next_entrance).map_err(|error| {
+        Listener::bind(place, listen, &self.inherited, self.next_entrance).map_err(|error| {
             let ours = self.listeners.iter().find(|running| running.place.overlaps(place));
             match ours {
                 Some(running) if error.kind() == std::io::ErrorKind::AddrInUse => {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 
-use crate::config::model::Config;
+use crate::config::model::{Config, ListenAddress};
+use crate::inherited::Unusable;
 use crate::listener::Place;
 
 /// Why the router did not start, or a reload was refused.
@@ -13,6 +14,8 @@ pub enum StartError {
     Bill(Vec<String>),
     /// An address cannot be bound.
     Bind(Place, io::Error),
+    /// NAME of a listen, and its address, which is an inherited socket that there is not.
+    Inherited(String, ListenAddress, Unusable),
     /// An address cannot be bound by the user that the process has become.
     BindAs(Place, io::Error, String),
     /// An address cannot be bound while this router itself listens on another one of the same port.
@@ -46,6 +49,7 @@ impl fmt::Display for StartError {
             Self::Bind(place, error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 write!(f, "cannot listen on {place}: {error}; ports below 1024 and protected folders need a privilege")
             }
+            Self::Inherited(name, address, why) => write!(f, "[listen:{name}] address = {address}: {why}"),
             Self::BindAs(place @ Place::Unix(_), error, user) => {
                 write!(f, "cannot listen on {place} as user {user}: {error}; its folder must be writable for {user}")
             }

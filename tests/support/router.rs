@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -68,6 +69,8 @@ pub struct Setup<'a> {
     pub soft_open_files: Option<u32>,
     /// A program and its arguments that the binary is started through, and that leaves it its process id.
     pub through: &'a [&'a str],
+    /// In place of /dev/null.
+    pub stdin: Option<OwnedFd>,
     /// Environment variables.
     pub env: &'a [(&'a str, &'a str)],
 }
@@ -381,7 +384,7 @@ fn spawn(dir: &TempDir, args: &[&str], setup: &Setup) -> Child {
     let mut command = limited(setup);
     command.args(args).envs(setup.env.iter().copied()).current_dir(dir.path());
     command
-        .stdin(Stdio::null())
+        .stdin(setup.stdin.as_ref().map_or_else(Stdio::null, |fd| Stdio::from(fd.try_clone().expect("a copy"))))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
