@@ -1,14 +1,15 @@
 //! The few primitives of shared state, named once, so that a model checker can stand in for all of them.
 //!
 //! With `--cfg loom` they are loom's, and the models of `tests/models` run this source through every order of its steps.
-//! Channels are crossbeam's and are used by their own name, but for the pair's, which are modelled too. `std::sync::Mutex`
-//! is not used anywhere: it poisons, and a panic here costs one exchange, not the lock.
+//! Whatever has a model has its channels and its sleeps from here too; elsewhere they are used by their own name.
+//! `tests/layers.rs` holds both. `std::sync::Mutex` is not used anywhere: it poisons, and a panic here costs one exchange,
+//! not the lock.
 
 pub use std::sync::{Arc, Weak};
 
 #[cfg(not(loom))]
 mod real {
-    pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
     pub use std::thread::sleep;
 
     pub use crossbeam_channel as channel;

@@ -35,11 +35,15 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
 }
 
-/// Top-level modules that a source names by `crate::`, outside of its own tests and comments.
-fn imports(source: &str) -> BTreeSet<String> {
+/// A source without its own tests and comments.
+fn product(source: &str) -> String {
     let product = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let code: String =
-        product.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    product.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Top-level modules that a source names by `crate::`.
+fn imports(source: &str) -> BTreeSet<String> {
+    let code = product(source);
     let mut found = BTreeSet::new();
     for rest in code.split("crate::").skip(1) {
         // `use crate::{a, b::c};`
@@ -126,5 +130,47 @@ fn unsafe_stands_in_one_module() {
     for (module, path) in all {
         let allowed = read(&path).contains("allow(unsafe_code)");
         assert_eq!(allowed, module == "sys", "{}", path.display());
+    }
+}
+
+#[test]
+fn shared_state_comes_from_one_module() {
+    let mut all = Vec::new();
+    sources(Path::new(SRC), None, &mut all);
+    // Or the models would not see it. What is made once, at its first use, is no state.
+    for (_, path) in all.iter().filter(|(module, path)| module != "sync" && !path.ends_with("tests.rs")) {
+        let code = product(&read(path)).replace("std::sync::LazyLock", "");
+        for (at, _) in code.match_indices("sync::") {
+            assert!(code[..at].ends_with("crate::"), "{} has shared state of its own", path.display());
+        }
+        for word in ["parking_lot", "loom", "UnsafeCell"] {
+            assert!(!code.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+/// What the models run. Not all of it is here: they leave the threads of `waiter` and `reaper` out, and only look at the
+/// channel in `crew`.
+const MODELLED: [&str; 10] = [
+    "park.rs",
+    "permits.rs",
+    "registry.rs",
+    "pair.rs",
+    "arena.rs",
+    "snapshot.rs",
+    "session.rs",
+    "visit.rs",
+    "waiter.rs",
+    "waiter/watch.rs",
+];
+
+#[test]
+fn what_has_a_model_waits_only_where_it_sees_it() {
+    for file in MODELLED {
+        let code = product(&read(Path::new(SRC).join(file)));
+        assert!(code.contains("crate::sync::"), "{file}");
+        for word in ["crossbeam_channel", "std::thread"] {
+            assert!(!code.contains(word), "{file} names {word}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-pub use loom::sync::atomic::{AtomicU32, Ordering, fence};
+pub use loom::sync::atomic::{Ordering, fence};
 
 /// loom takes a SeqCst load or store for an acquire or release only, and so finds orders that cannot be. It knows fences
 /// for what they are, and a fence before each load and after each store makes them what they say. Such a store is a swap,

@@ -10,7 +10,7 @@ use crate::error::CloseReason;
 use crate::park::{OnEvent, ParkState};
 use crate::registry::{Phase, Registry};
 use crate::session::Session;
-use crate::sync::{Arc, Ordering, ask_kernel, fence};
+use crate::sync::{Arc, Ordering, ask_kernel, fence, sleep};
 
 /// What a list of events is made of before the kernel fills it.
 pub(super) const NO_EVENT: epoll::Event =
@@ -53,7 +53,7 @@ impl Waiter {
             Err(errno) => {
                 log::error!("waiter: epoll_wait: {errno}");
                 // Nothing known does this; whoever calls again does not spin.
-                std::thread::sleep(SWEEP);
+                sleep(SWEEP);
                 &[]
             }
         }
