@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+export RUSTFLAGS="--cfg loom"
+models=(cargo test --locked --package models --lib --target-dir "${CARGO_TARGET_DIR:-target}/models")
+"${models[@]}" --no-run
 # A model that does not end has found something too.
-RUSTFLAGS="--cfg loom" timeout 600 cargo test --locked --package models --lib \
-    --target-dir "${CARGO_TARGET_DIR:-target}/models" -- --nocapture "$@"
+timeout 600 "${models[@]}" -- --nocapture "$@"
