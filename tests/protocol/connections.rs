@@ -52,7 +52,6 @@ scripts! {
     "9112 36" a_backend_that_refuses_is_502
     "9112 8" a_request_that_breaks_off_has_no_end
     "9112 8" an_answer_that_breaks_off_when_half_is_read_is_a_reset
-    "9112 30" the_end_of_a_refused_connection_is_prompt
 }
 
 fn both_ways(rows: &str, script: fn(Way)) {
@@ -334,21 +333,4 @@ fn an_answer_that_breaks_off_when_half_is_read_is_a_reset(way: Way) {
         assert!(!rest.ends_with(b"0\r\n\r\n"), "{start:?}: an end was made up");
         router.assert_at_rest();
     }
-}
-
-/// Alone on its router: the median of many, since one of them may meet a busy machine.
-fn the_end_of_a_refused_connection_is_prompt(way: Way) {
-    let (_client, _origin, router) = between();
-    let mut took: Vec<_> = (0..31)
-        .map(|_| {
-            let mut client = router.client();
-            client.says(way, "GET / HTTP/1.1\r\n\r\n");
-            assert_eq!(client.read_response().status, 400);
-            let since = std::time::Instant::now();
-            assert_eq!(client.expect_closed(), Ending::Fin);
-            since.elapsed()
-        })
-        .collect();
-    took.sort_unstable();
-    assert!(took[15] < ms(100), "{took:?}");
 }

@@ -8,10 +8,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::prompt::Sleeper;
 use crate::recorder::Recorder;
 use crate::support::origin::readable;
 use crate::support::peer::Wire;
-use crate::support::{Client, Ending, Router, ms, shown};
+use crate::support::{Client, Ending, Router, shown};
 
 /// How bytes are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +73,7 @@ pub struct Lane<'a> {
     /// A listener without a pool.
     pub bare: String,
     pub backend: &'a Recorder,
-    /// Between the last byte of an answer and the FIN behind it.
-    fins: &'a Mutex<Vec<Duration>>,
+    sleeper: &'a Sleeper,
     next: AtomicUsize,
 }
 
@@ -82,14 +82,12 @@ impl Lane<'_> {
         Client::connect(&self.address)
     }
 
-    /// The end of a connection whose answer has just been read.
+    /// The end of a connection whose answer has just been read: at once, and no reset.
     #[track_caller]
-    pub fn expect_fin(&self, client: &mut Client, way: Way) {
+    pub fn expect_fin(&self, client: &mut Client) {
         let since = Instant::now();
         assert_eq!(client.expect_closed(), Ending::Fin, "how the connection ended");
-        if way == Way::Whole {
-            self.fins.lock().expect("not poisoned").push(since.elapsed());
-        }
+        self.sleeper.assert_prompt(since);
     }
 
     /// A request of its own on this connection has an answer of its own.
@@ -169,14 +167,14 @@ pub fn run(cases: &[Box<dyn Case>]) {
     let lanes: String = backends.iter().enumerate().map(|(number, backend)| lane_ini(number, backend)).collect();
     let mut router = Router::start(&format!("{PATIENT}{lanes}"));
     let jobs: Vec<(&dyn Case, Way)> = cases.iter().flat_map(|case| Way::BOTH.map(|way| (case.as_ref(), way))).collect();
-    let (taken, failures, fins) = (AtomicUsize::new(0), Mutex::new(Vec::<String>::new()), Mutex::new(Vec::new()));
+    let (taken, failures, sleeper) = (AtomicUsize::new(0), Mutex::new(Vec::<String>::new()), Sleeper::start());
     std::thread::scope(|scope| {
         for (number, backend) in backends.iter().enumerate() {
             let lane = Lane {
                 address: router.address_of(&format!("l{number}")),
                 bare: router.address_of("bare"),
                 backend,
-                fins: &fins,
+                sleeper: &sleeper,
                 next: AtomicUsize::new(0),
             };
             let (taken, failures, jobs) = (&taken, &failures, &jobs);
@@ -205,11 +203,6 @@ pub fn run(cases: &[Box<dyn Case>]) {
         for connection in backend.finish() {
             assert_eq!(connection.fault, None, "lane {number}");
         }
-    }
-    let mut fins = fins.into_inner().expect("not poisoned");
-    fins.sort_unstable();
-    if let Some(median) = fins.get(fins.len() / 2) {
-        assert!(*median < ms(100), "the median time to a FIN is {median:?}");
     }
 }
 

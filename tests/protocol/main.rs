@@ -12,6 +12,7 @@ mod connection_fields;
 mod connections;
 mod cves;
 mod lanes;
+mod prompt;
 mod recorder;
 mod requests;
 mod responses;

@@ -185,13 +185,13 @@ impl Case for Sent {
                 let response = client.read_response();
                 assert_eq!((response.status, response.says_close()), (*status, true), "{}", response.text());
                 assert_eq!(response.fields.has("Allow"), *status == 405);
-                lane.expect_fin(&mut client, way);
+                lane.expect_fin(&mut client);
             }
             Due::Own(status) => {
                 let response = client.read_response();
                 assert_eq!(response.status, *status, "{}", response.text());
                 if response.says_close() {
-                    lane.expect_fin(&mut client, way);
+                    lane.expect_fin(&mut client);
                 } else {
                     lane.next_on(&mut client);
                 }
@@ -202,7 +202,7 @@ impl Case for Sent {
                     // A client that goes on after its last request may hear a RST behind the answer.
                     client.expect_closed();
                 } else if *closes {
-                    lane.expect_fin(&mut client, way);
+                    lane.expect_fin(&mut client);
                 } else if !self.bare {
                     lane.next_on(&mut client);
                 }

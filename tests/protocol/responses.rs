@@ -159,7 +159,7 @@ impl Case for Answered {
                 assert_eq!(&seen, trailers, "the trailers");
                 stays = matches!(keeps, Keeps::Both | Keeps::Client);
                 if !stays {
-                    lane.expect_fin(&mut client, way);
+                    lane.expect_fin(&mut client);
                 }
             }
         }
