@@ -147,21 +147,30 @@ fn an_expectation_is_met_by_the_backend(way: Way) {
 }
 
 fn a_final_answer_in_place_of_the_100_closes(way: Way) {
-    let (mut client, origin, router) = between();
-    client.says(way, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 38\r\n\r\n");
-    let mut conn = origin.accept();
-    conn.read_request_head();
-    conn.says(way, reply(413, &[], "no"));
-    let response = client.read_response();
-    assert_eq!((response.status, response.says_close()), (413, true));
-    // It is the body if it comes in time, else nothing; it is never a request.
-    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
-    let _closed_already = client.try_send(smuggled);
-    client.expect_closed();
-    let (bytes, _) = conn.read_until_end();
-    assert!(smuggled.as_bytes().starts_with(&bytes), "{}", bytes.escape_ascii());
-    assert!(origin.accept_within(ms(0)).is_none());
-    router.assert_at_rest();
+    for waits in [true, false] {
+        let (mut client, origin, router) = between();
+        client.says(way, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 38\r\n\r\n");
+        let mut conn = origin.accept();
+        conn.read_request_head();
+        conn.says(way, reply(413, &[], "no"));
+        let response = client.read_response();
+        assert_eq!((response.status, response.says_close()), (413, true));
+        if waits {
+            assert_eq!(client.expect_closed(), Ending::Fin, "a body is waited for that will not come");
+        }
+        // It is the body if it comes in time, else nothing; it is never a request.
+        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        let _closed_already = client.try_send(smuggled);
+        if !waits {
+            client.expect_closed();
+        }
+        let (bytes, _) = conn.read_until_end();
+        let may = if waits { b"" } else { smuggled.as_bytes() };
+        assert!(may.starts_with(&bytes), "{}", bytes.escape_ascii());
+        assert!(origin.accept_within(ms(0)).is_none());
+        drop(client);
+        router.assert_at_rest();
+    }
 }
 
 fn too_many_interim_answers_are_502(way: Way) {

@@ -84,6 +84,16 @@ fn lines_and_names() -> Vec<Box<dyn Case>> {
         passes("CVE 23", b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", sees("HEAD /").length("hi")),
         // 31: an expectation frames nothing, and no other is taken for it.
         passes("CVE 31", get("Expect: 100-continue\r\n"), sees("GET /")),
+        passes(
+            "CVE 31",
+            post(&format!("Expect: 100-continue\r\nContent-Length: {}\r\n", SMUGGLED.len()), SMUGGLED),
+            sees("POST /").length(SMUGGLED).expecting(),
+        ),
+        passes(
+            "CVE 31",
+            post("Transfer-Encoding: chunked\r\nExpect: 100-Continue\r\n", "2\r\nhi\r\n0\r\n\r\n"),
+            sees("POST /").chunked(b"hi").expecting(),
+        ),
         refused("CVE 31", 417, post("Expect: y 100-continue\r\nContent-Length: 5\r\n", "hello")),
         refused("CVE 31", 417, post("Expect:\r\nContent-Length: 5\r\n", "hello")),
         refused("CVE 31", 417, post("Expect: 100-continue\r\nExpect: x\r\nContent-Length: 5\r\n", "hello")),
@@ -115,7 +125,7 @@ fn answered_early() -> Vec<Box<dyn Case>> {
     {
         cases.push(own(rows, whole(path), status));
         cases.push(own(rows, in_chunks(path), status));
-        cases.push(own(rows, part(path), status));
+        cases.push(refused(rows, status, part(path)));
     }
     for (path, status) in [("/none", 404), ("/only", 405)] {
         cases.push(bare("CVE 13", part(path), status, true));

@@ -241,7 +241,7 @@ fn heads() -> Vec<Box<dyn Case>> {
         bad_then("9112 36", "HTTP/1.1 100 Continue\r\n\r\n", Then::Close),
         bad("httparse 9", format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", "X-A: b\r\n".repeat(256))),
         bad("9112 21", format!("HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 0\r\n\r\n", "a".repeat(33_000))),
-        whole("httparse 10", "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", OK_2, "ok").case(),
+        whole("httparse 10, CVE 15", "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", OK_2, "ok").case(),
         whole("httparse 10", "HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok", OK_2, "ok").case(),
         whole(
             "httparse 10",
@@ -273,11 +273,11 @@ fn heads() -> Vec<Box<dyn Case>> {
         .case(),
     ]);
     for (rows, lines) in [
-        ("9112 11", "X-A : b\r\n"),
+        ("httparse 7, 9112 11", "X-A : b\r\n"),
         ("9112 11", "Content-Length : 2\r\n"),
-        ("9112 12", "X-A: b\r\n c\r\n"),
+        ("httparse 7, 9112 12", "X-A: b\r\n c\r\n"),
         ("9112 12", "X-A: b\r\n\tc\r\n"),
-        ("9112 13", "X-A: b\rc\r\n"),
+        ("httparse 7, 9112 13", "X-A: b\rc\r\n"),
         ("9112 13, CVE 10", "X-A: \0\r\n"),
         ("9112 15", " X-A: b\r\n"),
         ("httparse 7, CVE 2", ": b\r\n"),
@@ -363,9 +363,11 @@ fn chunk_lines() -> Vec<Box<dyn Case>> {
     let mut cases = Vec::new();
     for (rows, body) in [
         ("httparse 12", "\r\n0\r\n\r\n"),
+        ("httparse 12", "\r\n\r\n"),
         ("httparse 12", ";a=b\r\n0\r\n\r\n"),
+        ("httparse 12", ";a=b\r\n\r\n"),
         ("httparse 12", " \r\n\r\n"),
-        ("httparse 13", "2;\nxx\r\nok\r\n0\r\n\r\n"),
+        ("httparse 13, CVE 17", "2;\nxx\r\nok\r\n0\r\n\r\n"),
         ("httparse 13", "2;a=\0\r\nok\r\n0\r\n\r\n"),
         ("httparse 14, CVE 18", "ffffffffffffffff\r\nok"),
         ("httparse 14, CVE 18", "8000000000000000\r\nok"),
