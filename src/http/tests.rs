@@ -3,9 +3,11 @@
 //! Inputs go through the same door as in a session: scanned for their end, then parsed.
 
 mod bodies;
+mod dice;
 mod heads;
 mod hosts_and_targets;
 mod mutations;
+mod plain;
 mod rebuilt_requests;
 mod rebuilt_responses;
 mod responses;

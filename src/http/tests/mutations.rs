@@ -1,81 +1,14 @@
 //! Good messages with random faults: whatever is taken goes on as the same message, and nothing panics.
-//!
-//! The numbers are the same in each run, so a failure repeats.
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::dice::Dice;
 use super::*;
 use crate::http::forwarded::{Forwarded, Peer};
 use crate::http::framing::{BodyReader, ResponseBody};
 use crate::http::rebuild::{RequestRebuild, ResponseRebuild, request, response};
 use crate::http::template::Values;
 use crate::http::{Version, names};
-
-/// xorshift64
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-
-    /// One to three faults: a byte replaced, put in, taken out; a piece of text put in or doubled.
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        const PIECES: &[&str] = &[
-            "\r\n",
-            "\n",
-            "\r",
-            " ",
-            "\t",
-            ":",
-            ",",
-            ";",
-            "\0",
-            "/",
-            "..",
-            "%2e",
-            "#",
-            "?",
-            "\\",
-            "+",
-            "0",
-            "_",
-            "-",
-            "\u{e9}",
-            "Content-Length: 3\r\n",
-            "Transfer-Encoding: chunked\r\n",
-            "Connection: Host, X\r\n",
-            "Host: b\r\n",
-            "close",
-            "Expect: 100-continue\r\n",
-            "Upgrade: websocket\r\n",
-            "http://a",
-            " HTTP/1.0\r\n",
-            "chunked",
-            "\r\n\r\n",
-        ];
-        for _ in 0..=self.below(3) {
-            let at = self.below(bytes.len() + 1);
-            match self.below(5) {
-                0 if at < bytes.len() => bytes[at] = self.below(256) as u8,
-                1 if at < bytes.len() => drop(bytes.remove(at)),
-                2 => bytes.insert(at, self.below(256) as u8),
-                3 => {
-                    let end = (at + self.below(24)).min(bytes.len());
-                    let again = bytes[at..end].to_vec();
-                    bytes.splice(end..end, again);
-                }
-                _ => {
-                    let piece = PIECES[self.below(PIECES.len())];
-                    bytes.splice(at..at, piece.bytes());
-                }
-            }
-        }
-    }
-}
 
 const PEER: Peer = Peer::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
