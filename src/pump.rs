@@ -72,9 +72,11 @@ impl Pump<'_> {
             }
             let bytes = &buf.unread()[..taken.payload];
             let trailers = &buf.unread()[taken.trailers.clone()];
-            self.send(head, bytes, taken.end, trailers).map_err(PumpFault::Sink)?;
-            self.moved += payload;
+            let sent = self.send(head, bytes, taken.end, trailers);
+            // Also when nobody takes them: what is left in the slice would be taken for the next message.
             buf.consume(taken.consumed);
+            sent.map_err(PumpFault::Sink)?;
+            self.moved += payload;
             if taken.end {
                 return Ok(true);
             }

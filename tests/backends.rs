@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::time::Instant;
 
 use support::{Client, FullBacklog, Origin, OriginConn, Refusing, Router, ServingOrigin, TempDir, ms, reply};
@@ -209,6 +209,25 @@ fn a_post_is_never_sent_twice() {
         assert_eq!(client.read_response().status, 502, "{request:?}");
         origin.expect_no_connection_for(ms(200));
     }
+}
+
+#[test]
+fn a_body_that_its_backend_did_not_take_is_not_the_next_request() {
+    let dir = TempDir::new();
+    let origin = Origin::bind_unix(&dir.path().join("app.sock"));
+    let (router, mut client, conn) = with_kept_connection(&origin);
+    // Whoever writes to it gets an error, and it does not look closed.
+    conn.wire_again().shutdown(Shutdown::Read).expect("open");
+    let body = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    router.wait_counter("backend_reuses", |n| n == 1);
+    conn.close();
+    assert_eq!(client.read_response().status, 502);
+    client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, request) = origin.accept_request();
+    assert_eq!(request.line(), "GET /next");
+    conn.reply(200, "");
+    assert_eq!(client.read_response().status, 200);
 }
 
 #[test]
