@@ -224,7 +224,10 @@ impl RequestHalf<'_> {
         self.worker.request_head = head;
         let fault = sent.err().and_then(|fault| blame(&fault).map(|own| self.slot.cut_reason().unwrap_or(own)));
         let request_read = ended.load(Ordering::SeqCst);
-        let clean = request_read && fault.is_none();
+        // A partner that fails stops the client's input to wake us. All of the body may be here all the same, but no other
+        // request can come.
+        let stopped = read_on && matches!(outcome.end, ResponseEnd::Failed { .. });
+        let clean = request_read && fault.is_none() && !stopped;
         Exchanged { read_on, ..self.conclude(connection, &outcome, fault, bytes_in, clean) }
     }
 

@@ -230,6 +230,24 @@ fn a_body_that_its_backend_did_not_take_is_not_the_next_request() {
     assert_eq!(client.read_response().status, 200);
 }
 
+/// The request half was woken by an end of input that is of our own making: there is no other request after it.
+#[test]
+fn a_session_whose_backend_went_while_a_body_came_is_told_that_it_ends() {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    let mut client = router.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+    let mut conn = origin.accept();
+    conn.read_request_head();
+    client.send("body");
+    assert_eq!(conn.read_exact(4), b"body");
+    conn.close();
+    let response = client.read_response();
+    assert!(response.status == 502 && response.says_close(), "{response:?}");
+    client.expect_closed();
+    router.assert_at_rest();
+}
+
 #[test]
 fn nothing_is_sent_again_after_the_first_byte_of_an_answer() {
     for first in ["HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP"] {
