@@ -140,7 +140,7 @@ impl<'a> Actor<'a> {
         if !left.is_empty() {
             after.found(
                 self.world,
-                &format!("bytes behind an answer: \"{}\"", left[..left.len().min(100)].escape_ascii()),
+                &format!("bytes behind an answer: \"{}\"", left[..left.len().min(500)].escape_ascii()),
             );
         }
         left.is_empty()
