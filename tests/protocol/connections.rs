@@ -331,12 +331,20 @@ fn an_answer_that_breaks_off_when_half_is_read_is_a_reset(way: Way) {
         // In one chunk: a byte a segment would be a byte a chunk.
         conn.send(start);
         client.read_until(b"part");
-        conn.says(way, then);
-        // What is malformed is told without the backend's end.
         match (then.ends_with('\n'), reset) {
-            (true, _) => {}
-            (false, true) => conn.reset(),
-            (false, false) => conn.close(),
+            // What is malformed is told without the backend's end: at its first bad byte, so that none behind it may arrive.
+            (true, _) => {
+                let pieces = then.as_bytes().chunks(if matches!(way, Way::Slow) { 1 } else { then.len() });
+                let _cut = pieces.map(|piece| conn.try_send(piece)).find(Result::is_err);
+            }
+            (false, true) => {
+                conn.says(way, then);
+                conn.reset();
+            }
+            (false, false) => {
+                conn.says(way, then);
+                conn.close();
+            }
         }
         let rest = client.read_until_reset();
         assert!(!rest.ends_with(b"0\r\n\r\n"), "{start:?}: an end was made up");
