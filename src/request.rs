@@ -223,12 +223,12 @@ impl RequestHalf<'_> {
         head.clear();
         self.worker.request_head = head;
         let fault = sent.err().and_then(|fault| blame(&fault).map(|own| self.slot.cut_reason().unwrap_or(own)));
+        // Nothing of the client's can break after its last byte was read: with a fault it is false.
         let request_read = ended.load(Ordering::SeqCst);
         // A partner that fails stops the client's input to wake us. All of the body may be here all the same, but no other
         // request can come.
         let stopped = read_on && matches!(outcome.end, ResponseEnd::Failed { .. });
-        let clean = request_read && fault.is_none() && !stopped;
-        Exchanged { read_on, ..self.conclude(connection, &outcome, fault, bytes_in, clean) }
+        Exchanged { read_on, ..self.conclude(connection, &outcome, fault, bytes_in, request_read && !stopped) }
     }
 
     fn send_head(&mut self, connection: &Connection, forward: &Forward) -> std::io::Result<()> {
@@ -323,22 +323,22 @@ impl RequestHalf<'_> {
         }
     }
 
-    /// `clean`: all of the request was read and sent.
+    /// What is kept of it. Whether all of the request had been read was asked when the answer was (`response`): it stays so.
     fn conclude(
         &mut self,
         connection: &Connection,
         outcome: &Outcome,
         fault: Option<CloseReason>,
         bytes_in: u64,
-        clean: bool,
+        request_read: bool,
     ) -> Exchanged {
         let uncut = self.slot.leave_backend().is_ok();
         let (reason, keep, begun) = match outcome.end {
             ResponseEnd::Complete { keep_client, keep_backend } => {
-                if keep_backend && clean && uncut {
+                if keep_backend && uncut {
                     connection.backend.keep(Arc::clone(&connection.socket));
                 }
-                (CloseReason::Done, keep_client && clean && uncut, false)
+                (CloseReason::Done, keep_client && uncut, false)
             }
             // A tunnel does not come here: without a body it was handled, and with one no upgrade is asked for.
             ResponseEnd::Switched => (CloseReason::Done, false, true),
@@ -353,9 +353,9 @@ impl RequestHalf<'_> {
             bytes_out: outcome.bytes,
             reason,
             begun,
-            request_read: clean,
+            request_read,
             keep,
-            blind: !clean,
+            blind: !request_read,
             read_on: false,
         }
     }

@@ -164,7 +164,6 @@ impl ResponseHalf<'_> {
                     let keep = self.facts.keep
                         && !self.draining.load(Ordering::SeqCst)
                         && self.request_ended.load(Ordering::SeqCst)
-                        && body != ResponseBody::UntilClose
                         && leaves != ResponseBody::UntilClose;
                     outcome.status = Some(status);
                     self.put_head(&head, leaves, keep, out)?;
@@ -176,10 +175,7 @@ impl ResponseHalf<'_> {
                     }
                     // Bytes after the answer are nobody's: that connection is not used again (RFC 9112 section 9.2).
                     // One that still takes a request after its answer is closed with it, whatever comes of the rest.
-                    let keep_backend = backend_keeps
-                        && body != ResponseBody::UntilClose
-                        && buf.is_empty()
-                        && self.request_ended.load(Ordering::SeqCst);
+                    let keep_backend = backend_keeps && buf.is_empty() && self.request_ended.load(Ordering::SeqCst);
                     return Ok(ResponseEnd::Complete { keep_client: keep, keep_backend });
                 }
             }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{BodyEnd, Client, Origin, OriginConn, Router, chunked, pattern, reply};
+use support::{BodyEnd, Client, Ending, Origin, OriginConn, Router, TempDir, chunked, pattern, reply};
 
 /// Through a router of its own: the client, the origin, the router.
 fn between() -> (Client, Origin, Router) {
@@ -63,6 +63,30 @@ fn a_response_until_close_ends_unmistakably() {
     if response.end == BodyEnd::Close {
         assert!(response.says_close());
     }
+}
+
+#[test]
+fn a_response_until_close_ends_its_backend_connection_and_a_tcp_session_and_no_other() {
+    let (dir, origin) = (TempDir::new(), Origin::bind());
+    let more = format!("[listen:unix]\naddress = unix:{}\npool = app\n", dir.file("l.sock"));
+    let router = Router::to_with(&origin, &more);
+    for (listen, framing) in [("http", BodyEnd::Close), ("unix", BodyEnd::Chunked)] {
+        let mut client = Client::connect(&router.address_of(listen));
+        let mut conn = asked(&mut client, &origin, "GET");
+        conn.send("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\nall of it");
+        conn.close();
+        let response = client.read_response();
+        assert_eq!((response.text().as_str(), response.end), ("all of it", framing));
+        assert_eq!(response.says_close(), framing == BodyEnd::Close);
+        if framing == BodyEnd::Close {
+            assert_eq!(client.expect_closed(), Ending::Fin);
+        } else {
+            let mut conn = asked(&mut client, &origin, "GET");
+            conn.reply(200, "the next");
+            assert_eq!(client.read_response().text(), "the next");
+        }
+    }
+    router.assert_at_rest();
 }
 
 #[test]
