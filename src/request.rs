@@ -196,8 +196,8 @@ impl RequestHalf<'_> {
         let (sent, outcome) = match first {
             // All of it was here: nobody else is needed.
             Ok(true) => (Ok(()), self.turn_around(connection)),
+            // Nobody waits for an answer; what was sent is cut short when the connection is closed.
             Err(fault @ (PumpFault::Framing(_) | PumpFault::TooLarge)) => {
-                connection.socket.cut();
                 let refused = ResponseEnd::Failed { reason: CloseReason::BackendClosed, answered: false, begun: false };
                 (Err(fault), Outcome { end: refused, status: None, bytes: 0, first_byte: None })
             }
