@@ -100,6 +100,8 @@ impl Socket {
 
     /// Reads what is there, waiting for the first byte. `Ok(0)` is the end of input.
     pub fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        faults::read();
         loop {
             match rustix::net::recv(&self.fd, &mut *space, RecvFlags::empty()) {
                 Ok((_, n)) => return Ok(n),

@@ -124,7 +124,7 @@ mod tests {
     use crate::registry::Registry;
     use crate::session::Entrance;
     use crate::snapshot::{Published, Snapshot};
-    use crate::transport::Socket;
+    use crate::transport::{Socket, faults};
     use crate::waiter::Waiter;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
@@ -178,6 +178,65 @@ mod tests {
         }
         let taken = (0..2 * KEPT_FIRST).map(|_| next(&shared, &mut worker, &queue).expect("there are more").token);
         assert_eq!(taken.filter(|token| *token == kept.token).count(), 1);
+    }
+
+    #[test]
+    fn a_fault_while_the_partner_runs_costs_its_session_and_nothing_else() {
+        let shared = shared();
+        let path = std::env::temp_dir().join(format!("l7r-worker-{}.sock", std::process::id()));
+        let backend = std::os::unix::net::UnixListener::bind(&path).expect("bind");
+        let file = format!("[listen:a]\naddress = :1\npool = p\n[pool:p]\nbackend = unix:{}\n", path.display());
+        let loaded = config::parse_str("a.ini", &file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
+        shared.published.publish(Arc::new(Snapshot::build(loaded.config, 2, vec![(1, 0)], None, |_| None)));
+        let (channel, queue) = crossbeam_channel::bounded(1);
+        let mut threads = Vec::new();
+        super::spawn(0, &shared, &queue, &mut |name, run| {
+            let faulty = name.ends_with(".req");
+            let run = move || {
+                if faulty {
+                    // The first read that waits: for the rest of the first body, after the partner was woken.
+                    faults::panic_in_read();
+                }
+                run();
+            };
+            threads.push(std::thread::Builder::new().name(name).spawn(run)?);
+            Ok(())
+        })
+        .expect("threads");
+        let entrance = Entrance::new(1);
+        let begin = || {
+            let (session, mut client) = session(&shared, &entrance);
+            client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nha").expect("room");
+            channel.send(session).expect("room");
+            shared.waiter.ring();
+            (client, backend.accept().expect("a connection").0)
+        };
+        let (mut client, mut at_backend) = begin();
+        let (mut answer, mut request) = (Vec::new(), Vec::new());
+        assert!(client.read_to_end(&mut answer).is_err() || answer.is_empty(), "not a part of an answer");
+        at_backend.read_to_end(&mut request).expect("closed");
+        assert!(request.ends_with(b"\r\n\r\nha"), "and not a whole request");
+        // The next has the partner again, with the second slice, and gets an answer of its own.
+        let (mut client, mut at_backend) = begin();
+        client.write_all(b"lf").expect("room");
+        at_backend.read_exact(&mut vec![0; request.len() + 2]).expect("the whole request");
+        at_backend.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").expect("room");
+        let mut answer = vec![0; b"HTTP/1.1 200".len()];
+        client.read_exact(&mut answer).expect("an answer");
+        assert_eq!(answer, b"HTTP/1.1 200");
+        drop((client, at_backend));
+        let begun = Instant::now();
+        while (shared.arena.free(), shared.registry.running(), shared.permits.at_rest()) != (2, 0, 1) {
+            assert!(begun.elapsed() < Duration::from_secs(5), "something did not come back");
+            std::thread::yield_now();
+        }
+        assert_eq!(shared.counters.panics.value(), 1);
+        std::fs::remove_file(&path).expect("ours");
+        shared.permits.close();
+        shared.waiter.dismiss();
+        for thread in threads {
+            thread.join().expect("no fault got out");
+        }
     }
 
     #[test]

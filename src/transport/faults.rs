@@ -1,6 +1,6 @@
 //! The system calls of `transport` that tests let fail, as a host does that is short of something. It is not in the product.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rustix::io::Errno;
 
@@ -17,6 +17,20 @@ pub enum Call {
 
 thread_local! {
     static NEXT: RefCell<Vec<(Call, Errno)>> = const { RefCell::new(Vec::new()) };
+}
+
+thread_local! {
+    static PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The next read of the calling thread that waits is a fault of ours.
+pub fn panic_in_read() {
+    PANICS.set(true);
+}
+
+/// Panics if it is to.
+pub fn read() {
+    assert!(!PANICS.take(), "a fault of ours");
 }
 
 /// The next calls of this kind on the calling thread fail with these, in order.
