@@ -328,6 +328,28 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_was_written_in_part_is_not_ended_in_the_next_file() {
+        let queue = Arc::new(LineQueue::default());
+        let (first, ours) = rustix::pipe::pipe().expect("a pipe");
+        rustix::pipe::fcntl_setpipe_size(&ours, 4096).expect("a size");
+        rustix::io::ioctl_fionbio(&ours, true).expect("a flag");
+        queue.aim(Output::File(File::from(ours)));
+        let writer = writer(&queue);
+        queue.append(&[[b'x'; 999].as_slice(), b"\n"].concat().repeat(8));
+        assert!(queue.flush(Duration::from_secs(10)));
+        assert_eq!(queue.dropped(), 4, "four and a part of the fifth");
+        let (mut second, two) = pipe();
+        queue.aim(two);
+        queue.append(b"whole\n");
+        queue.stop();
+        writer.join().expect("no panic");
+        let mut text = String::new();
+        second.read_to_string(&mut text).expect("closed");
+        assert_eq!(text, "whole\n");
+        drop(first);
+    }
+
+    #[test]
     fn a_named_pipe_without_a_reader_is_an_error() {
         let path = std::env::temp_dir().join(format!("l7r-fifo-{}", std::process::id()));
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a fifo");

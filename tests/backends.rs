@@ -505,6 +505,12 @@ fn a_late_connect_is_504_or_the_next_backend() {
     for _ in 0..3 {
         assert_eq!(client.get("/").text(), "good");
     }
+    drop((client, router));
+
+    // Who comes last has what is left, and that may be nothing.
+    let router = pool(&[full.to_string(), good.to_string()], "[timeouts]\nconnect = 250ms");
+    assert_eq!(router.client().get("/").status, 504);
+    assert_eq!(router.counter("backend_connects"), 0);
 }
 
 #[test]
@@ -517,6 +523,7 @@ fn an_answer_that_stalls_halfway_is_cut() {
     conn.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
     client.read_until(b"half");
     assert_eq!(client.read_until_reset(), b"");
+    router.wait_log("200 answer_stalled");
     conn.expect_closed();
     router.assert_at_rest();
 }

@@ -45,6 +45,32 @@ fn threads_are_two_a_worker_and_all_are_named() {
     assert_eq!(count(&self::threads(&router), |_| true), 20 * 2 + 10);
 }
 
+#[test]
+fn no_thread_that_does_io_takes_a_control_signal() {
+    let origin = Origin::serve(|_| reply(200, &[], "ok"));
+    let router = Router::to_with(&origin, "[server]\nworkers = 3\n");
+    // Also those that a reload starts.
+    router.reload(&one_pool(&origin, "[server]\nworkers = 3\n[listen:more]\naddress = 127.0.0.1:0\npool = app\n"));
+    let control = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::TERM];
+    let control = control.into_iter().fold(0_u64, |set, signal| set | 1 << (signal.as_raw() - 1));
+    let takers = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", router.pid())).expect("a running process");
+        let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+        let mut names: Vec<String> = statuses
+            .filter_map(|status| {
+                let value = |key: &str| Some(status.lines().find_map(|line| line.strip_prefix(key))?.trim().to_owned());
+                let blocked = u64::from_str_radix(&value("SigBlk:")?, 16).ok()?;
+                (blocked & control != control).then(|| value("Name:"))?
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    // A thread names itself when it first runs.
+    eventually("the two that wait for signals", DEADLINE, || (takers() == ["ctrl-c", "signals"]).then_some(()));
+    assert_eq!(router.client().get("/").status, 200);
+}
+
 /// How often this thread has gone to sleep.
 fn sleeps(router: &Router, thread: &str) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", router.pid())).expect("a running process");

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use support::{Client, Origin, OriginConn, Request, Router, TempDir, ms, pattern, reply};
@@ -122,6 +123,42 @@ fn an_answer_is_read_from_a_backend_that_takes_no_more() {
         conn.close();
         assert_eq!(client.read_response().text(), "enough");
         client.read_until_end();
+    });
+    router.assert_at_rest();
+}
+
+/// While `client` waits for the 502 of an answer that failed, `meanwhile` runs again and again. It comes at once, and not
+/// when the rest of the request has not moved for a second.
+#[track_caller]
+fn told_of_a_failed_answer(client: &mut Client, mut meanwhile: impl FnMut() + Send) {
+    let (told, begun) = (AtomicBool::new(false), Instant::now());
+    let took = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !told.load(Ordering::SeqCst) {
+                meanwhile();
+                std::thread::sleep(ms(20));
+            }
+        });
+        let _bytes_or_nothing = client.try_read(ms(5000));
+        told.store(true, Ordering::SeqCst);
+        begun.elapsed()
+    });
+    assert!(took < ms(5000), "{took:?}");
+    assert_eq!(client.read_response().status, 502);
+}
+
+#[test]
+fn an_answer_that_fails_is_told_at_once_though_the_client_sends_what_is_not_passed_on() {
+    let origin = Origin::bind();
+    let router = Router::to(&origin);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n5;";
+    let (mut client, mut conn, _) = begun(&router, &origin, head);
+    assert_eq!(conn.read_until(b"half\r\n"), b"4\r\nhalf\r\n");
+    conn.close();
+    // An extension of a chunk: the client moves, so nobody is late, and no write to the backend fails.
+    let mut sender = client.sender();
+    told_of_a_failed_answer(&mut client, || {
+        let _gone_already = sender.try_send("x");
     });
     router.assert_at_rest();
 }
@@ -329,6 +366,29 @@ fn a_client_that_resets_ends_its_exchange_at_once() {
         conn.expect_closed_within(ms(2000));
         router.assert_at_rest();
     }
+}
+
+#[test]
+fn a_client_of_a_unix_socket_that_goes_while_its_request_is_sent_ends_its_exchange_when_it_is() {
+    let dir = TempDir::new();
+    let (at, to) = (dir.file("l.sock"), dir.file("b.sock"));
+    let origin = Origin::bind_unix(to.as_ref());
+    let ini =
+        support::router::one_pool(&origin, "[server]\nslice_size = 1m\nworkers = 2\n[limits]\nheader_size = 1m\n");
+    let router = Router::start(&ini.replace("127.0.0.1:0", &format!("unix:{at}")));
+    let mut client = router.client();
+    // A head that is more than the kernel holds on its way to a backend that does not read.
+    let fields = format!("X-Fill: {}\r\n", "x".repeat(9000)).repeat(90);
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+    let mut conn = origin.accept();
+    conn.read_exact(1000);
+    origin.expect_no_connection_for(ms(100));
+    client.close();
+    // Its end is told now, while it is left alone, and not again by itself.
+    origin.expect_no_connection_for(ms(100));
+    let (rest, _) = conn.read_until_end_within(ms(5000));
+    assert!(rest.ends_with(b"\r\n\r\n"), "what a client sent before it went is passed on");
+    router.assert_at_rest();
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Instant;
 
-use support::{Client, Ending, Origin, Response, Router, ms};
+use support::{Client, Ending, Origin, OriginConn, Refusing, Response, Router, ms};
 
 /// What a router whose `[limits]` are `limits` answers to `request`; it must then close.
 #[track_caller]
@@ -96,6 +96,49 @@ fn a_refused_client_that_stays_is_let_go_in_a_second() {
     let since = Instant::now();
     router.wait_counter("sessions", |n| n == 0);
     assert!((ms(800)..ms(4000)).contains(&since.elapsed()), "{:?}", since.elapsed());
+}
+
+#[test]
+fn whoever_did_not_ask_for_the_end_has_a_second_to_take_its_last_answer() {
+    const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf";
+    const EXPECTS: &str = "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    type Backend = fn(OriginConn);
+    let answers: Backend = |mut conn| conn.reply(200, "the last");
+    let hangs_up: Backend = |conn| conn.close();
+    let declines: Backend = |mut conn| conn.reply(401, "who are you");
+    std::thread::scope(|scope| {
+        for (more, request, backend, status) in [
+            ("[limits]\nrequests_per_connection = 1\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", Some(answers), 200),
+            ("", POST, None, 502),
+            // The client's input was stopped: that it has ended says nothing.
+            ("", POST, Some(hangs_up), 502),
+            ("", EXPECTS, Some(declines), 401),
+            // This one never runs again: its answer is canned.
+            ("[timeouts]\nheader = 200ms\n", "GET / HTTP/1.1\r\nHo", None, 408),
+        ] {
+            scope.spawn(move || {
+                let (origin, refusing) = (Origin::bind(), Refusing::bind());
+                let backend_address = if backend.is_some() { origin.to_string() } else { refusing.to_string() };
+                let router = Router::to_with(&backend_address, more);
+                let mut client = router.client();
+                client.send(request);
+                if let Some(script) = backend {
+                    let mut conn = origin.accept();
+                    conn.read_request_head();
+                    if request == POST {
+                        assert_eq!(conn.read_exact(4), b"half");
+                    }
+                    script(conn);
+                }
+                assert_eq!(client.read_response().status, status);
+                assert_eq!(client.expect_closed(), Ending::Fin);
+                let since = Instant::now();
+                router.wait_counter("sessions", |n| n == 0);
+                assert!((ms(800)..ms(4000)).contains(&since.elapsed()), "{status} to {request}: {:?}", since.elapsed());
+                router.assert_at_rest();
+            });
+        }
+    });
 }
 
 #[test]

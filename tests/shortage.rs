@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use support::programs::find;
 use support::router::{Signal, one_pool};
-use support::{Client, DEADLINE, Finished, Origin, Router, ServingOrigin, Setup, TempDir, eventually, ms, reply, run};
+use support::{
+    Client, DEADLINE, Ending, Finished, Origin, Router, ServingOrigin, Setup, TempDir, eventually, ms, reply, run,
+};
 
 fn quick() -> ServingOrigin {
     Origin::serve(|_| reply(200, &[], "ok"))
@@ -153,16 +155,38 @@ fn a_connection_that_this_host_cannot_make_is_503_and_no_mark_against_the_backen
     ] {
         let ini = one_worker(&origin).replace("backend =", "keepalive = 0\nbackend =");
         let router = or_skip!(router_with(&ini, inject));
-        let mut client = router.client();
-        assert_eq!(client.get("/first").status, 200, "{inject}");
-        let response = client.get("/second");
+        let mut idle = router.client();
+        assert_eq!(idle.get("/first").status, 200, "{inject}");
+        router.wait_counter("parked", |n| n == 1);
+        let response = router.client().get("/second");
         assert_eq!((response.status, response.fields.get("Retry-After")), (503, Some("1")), "{inject}");
         router.wait_log(&format!("503 {end}"));
-        // Not by the same: idle sessions are closed to make room, and it is one now.
+        if end == "no_descriptor" {
+            // To make room, without a word.
+            assert_eq!(idle.expect_closed(), Ending::Fin);
+        }
         assert_eq!(router.client().get("/third").status, 200, "{inject}: it is over at once");
         assert_eq!(router.counter("backend_connect_failures"), 0, "{inject}");
         router.assert_at_rest();
     }
+}
+
+#[test]
+fn a_read_or_a_write_that_is_interrupted_is_done_again() {
+    let origin = quick();
+    for call in ["recvfrom", "writev"] {
+        // Each second one of every thread.
+        let router = or_skip!(router_with(&one_worker(&origin), &format!("{call}:error=EINTR:when=1+2")));
+        let mut client = router.client();
+        for _ in 0..5 {
+            let body = "x".repeat(100_000);
+            let post = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            assert_eq!(client.ask(&post).text(), "ok", "{call}");
+            assert_eq!(client.get("/").text(), "ok", "{call}");
+        }
+        router.assert_at_rest();
+    }
+    assert!(origin.requests().iter().all(|request| matches!(request.body.len(), 0 | 100_000)));
 }
 
 /// Everything that main starts, with one worker: the handler of SIGINT, the other signals, the log, the worker's two, waiter,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::origin::BusyOrigin;
-use crate::support::{DEADLINE, Router, TempDir, ms};
+use crate::support::{DEADLINE, Origin, Router, TempDir, ms};
 use crate::wire::{Bytes, Head, read_sum};
 use crate::{ACCESS, ends};
 
@@ -120,6 +120,32 @@ fn clients_that_go_away_at_any_byte_leave_nothing_behind_and_nobody_else_is_blam
         let got = read_sum(&mut head.body(&mut stream).expect("a body")).expect("all of it");
         assert_eq!(got, (BIG, Bytes::of(1).sum(BIG)));
     }
+}
+
+#[test]
+fn a_client_that_resets_while_its_request_waits_for_a_worker_ends_its_exchange() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, &format!("[server]\nworkers = 1\n{ACCESS}"));
+    let mut queued = router.client();
+    queued.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut conn, _) = origin.accept_request();
+    conn.reply(200, "");
+    assert_eq!(queued.read_response().status, 200);
+    router.wait_counter("parked", |n| n == 1);
+    let mut running = router.client();
+    running.send("GET /running HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(conn.read_request().line(), "GET /running");
+    // The kernel tells of the reset now, and not again when the session runs.
+    queued.send("GET /queued HTTP/1.1\r\nHost: a\r\n\r\n");
+    queued.reset();
+    router.wait_counter("queued", |n| n == 1);
+    running.expect_silence_for(ms(50));
+    conn.reply(200, "");
+    assert_eq!(running.read_response().status, 200);
+    // Whether it was sent at all or not: nobody waits for its answer.
+    let (_what_came, _) = conn.read_until_end_within(ms(5000));
+    assert_eq!(ends(router.dir(), 3), ["200 ok", "200 ok", "499 client_gone"]);
+    router.assert_at_rest();
 }
 
 #[test]

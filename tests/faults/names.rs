@@ -87,6 +87,20 @@ fn a_name_that_fails_is_asked_for_again_and_its_last_address_stays() {
 }
 
 #[test]
+fn a_name_that_does_not_resolve_costs_nobody_while_its_pool_has_another_backend() {
+    let origin = named(Origin::bind(), "other");
+    let ini = two_pools("fails.test:80", &origin, ACCESS)
+        .replace("backend = fails.test:80\n", &format!("backend = fails.test:80\nbackend = {origin}\n"));
+    let Some((router, _names)) = router("fails.test fail\n", &ini) else { return };
+    let mut client = router.client();
+    for _ in 0..4 {
+        assert_eq!(client.get("/name").text(), "other");
+    }
+    assert_eq!(ends(router.dir(), 4), ["200 ok"; 4]);
+    router.assert_at_rest();
+}
+
+#[test]
 fn a_resolver_that_hangs_delays_no_request_no_reload_and_no_stop() {
     let origin = named(Origin::bind(), "other");
     let ini = two_pools("hangs.test:80", &origin, ACCESS);
