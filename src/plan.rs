@@ -30,7 +30,7 @@ const SCHEME: &str = "http";
 pub const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH";
 /// Only our own token in Via is a loop, so that tiers of routers may follow one another.
 const LOOP: Refusal = Refusal::new(508, "this request has been here before: a backend leads back to this router");
-/// The body is over `limits.body_size`.
+/// The body is over `body_size`.
 pub const TOO_LARGE: Refusal = Refusal::new(413, "the request body is larger than this server takes");
 
 /// What was decided.
@@ -44,6 +44,8 @@ pub struct Plan {
     pub client: Peer,
     /// How much is to follow the head.
     pub body: Body,
+    /// Bytes it may have: the route's limit, or everyone's.
+    pub body_limit: Option<u64>,
     /// Its trailers may go on.
     pub trailers_pass: bool,
     /// The client said that this is its last request.
@@ -130,6 +132,7 @@ impl Maker<'_> {
             asker,
             client,
             body: head.body,
+            body_limit: config.limits.body_size,
             trailers_pass: head.trailers_pass,
             last: !head.keep_alive,
             listen: self.listen,
@@ -155,6 +158,7 @@ impl Maker<'_> {
                 let route = &config.routes[index];
                 plan.facts.route = Some(index);
                 plan.facts.response_limit = route.timeout.unwrap_or(config.timeouts.response);
+                plan.body_limit = route.body_size.unwrap_or(config.limits.body_size);
                 if let Some(refused) = self.refused(&route.admission, &self.snapshot.route_buckets[index], &plan) {
                     plan.course = refused;
                     return Ok(plan);
@@ -206,7 +210,7 @@ impl Maker<'_> {
     }
 
     fn forward(&self, plan: &Plan, head: &RequestHead<'_, '_>, pool: usize, out: &mut HeadBuffer) -> Course {
-        if let (Body::Length(length), Some(limit)) = (head.body, self.snapshot.config.limits.body_size)
+        if let (Body::Length(length), Some(limit)) = (plan.body, plan.body_limit)
             && length > limit
         {
             return failure(CloseReason::Refused(TOO_LARGE), &plan.asker.id);

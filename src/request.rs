@@ -184,7 +184,7 @@ impl RequestHalf<'_> {
             reader: BodyReader::request(self.plan.body),
             chunked: self.plan.body == Body::Chunked,
             trailers_pass: self.plan.trailers_pass,
-            limit: self.snapshot.config.limits.body_size,
+            limit: self.plan.body_limit,
             moved: 0,
         };
         let at_end = || ended.store(true, Ordering::SeqCst);

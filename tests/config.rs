@@ -312,6 +312,7 @@ fn every_key_means_what_it_says() {
     let literal = ("X-Frame-Options".to_owned(), "DENY {not a placeholder}".to_owned());
     assert_eq!(api.set_response_header, [literal]);
     assert_eq!((api.strip_prefix.as_deref(), api.timeout), (Some("/v1"), Some(Duration::from_secs(300))));
+    assert_eq!(api.body_size, Some(None), "no limit, whatever [limits] says");
     assert_eq!(api.action, Action::Pool(2));
     assert!(matches!(config.routes[2].action, Action::Redirect { code: 308, .. }));
     let Action::Respond { code, text } = &config.routes[3].action else { panic!("{:?}", config.routes[3]) };

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Instant;
 
-use support::{Client, Ending, Origin, OriginConn, Refusing, Response, Router, ms};
+use support::{Client, Ending, Origin, OriginConn, Refusing, Response, Router, ms, reply};
 
 /// What a router whose `[limits]` are `limits` answers to `request`; it must then close.
 #[track_caller]
@@ -45,6 +45,31 @@ fn a_body_over_the_limit_is_413_before_or_while_it_streams() {
     client.send([b'x'; 1024]);
     origin.accept_request().0.reply(200, "just fits");
     assert_eq!(client.read_response().status, 200);
+}
+
+#[test]
+fn a_route_may_take_more_or_less_of_a_body_than_the_others() {
+    let origin = Origin::serve(|_| reply(200, &[], "taken"));
+    let routes = "[limits]\nbody_size = 1k\n\
+                  [route:less]\npath = /less\nbody_size = 10b\npool = app\n\
+                  [route:more]\npath = /more\nbody_size = 2k\npool = app\n\
+                  [route:any]\npath = /any\nbody_size = 0\npool = app";
+    let router = Router::to_with(&origin, routes);
+    let ask = |path: &str, len: usize, framing: &str| {
+        let mut client = router.client();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
+        let body = "x".repeat(len);
+        client.send(if framing.starts_with('T') { format!("{len:x}\r\n{body}\r\n0\r\n\r\n") } else { body });
+        client.read_response().status
+    };
+    for (path, limit) in [("/less", Some(10)), ("/more", Some(2048)), ("/any", None), ("/", Some(1024))] {
+        for len in [limit.unwrap_or(65536), limit.unwrap_or(65536) + 1] {
+            let due = if limit.is_some_and(|limit| len > limit) { 413 } else { 200 };
+            assert_eq!(ask(path, len, &format!("Content-Length: {len}")), due, "{len} bytes to {path}");
+            assert_eq!(ask(path, len, "Transfer-Encoding: chunked"), due, "{len} bytes in a chunk to {path}");
+        }
+    }
+    router.assert_at_rest();
 }
 
 #[test]

@@ -96,15 +96,14 @@ fn timeouts(b: &mut Builder<'_>, s: &Section) -> Timeouts {
 }
 
 fn limits(b: &mut Builder<'_>, s: &Section) -> Limits {
-    let none = |number: u64| Some(number).filter(|number| *number > 0);
     Limits {
         header_size: b.size(s, &schema::HEADER_SIZE),
         uri_size: b.size(s, &schema::URI_SIZE),
         header_count: b.count(s, &schema::HEADER_COUNT),
-        body_size: none(b.scalar(s, &schema::BODY_SIZE, units::size)),
-        connections_per_ip: none(b.scalar(s, &schema::CONNECTIONS_PER_IP, units::count))
+        body_size: units::limit(b.scalar(s, &schema::BODY_SIZE, units::size)),
+        connections_per_ip: units::limit(b.scalar(s, &schema::CONNECTIONS_PER_IP, units::count))
             .and_then(|number| u32::try_from(number).ok()),
-        requests_per_connection: none(b.scalar(s, &schema::REQUESTS_PER_CONNECTION, units::count)),
+        requests_per_connection: units::limit(b.scalar(s, &schema::REQUESTS_PER_CONNECTION, units::count)),
         parked_heads: b.size(s, &schema::PARKED_HEADS),
     }
 }

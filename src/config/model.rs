@@ -237,6 +237,8 @@ pub struct Route {
     pub set_response_header: Vec<(String, String)>,
     /// Fields removed from the response.
     pub remove_response_header: Vec<String>,
+    /// Replaces `limits.body_size`; `Some(None)` is written `0` and is no limit.
+    pub body_size: Option<Option<u64>>,
     /// Replaces `timeouts.response`.
     pub timeout: Option<Duration>,
     /// What a matching request gets.

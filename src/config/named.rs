@@ -148,6 +148,7 @@ fn route(b: &mut Builder<'_>, s: &Section, listens: &Names<'_>, pools: &Names<'_
         set_response_header: b.list(s, &schema::SET_RESPONSE_HEADER, |_, text| headers::set_response(text)),
         remove_response_header: b
             .list(s, &schema::REMOVE_RESPONSE_HEADER, |_, text| headers::remove(text, Direction::Response)),
+        body_size: b.optional(s, &schema::ROUTE_BODY_SIZE, units::size).map(units::limit),
         timeout: b.optional(s, &schema::ROUTE_TIMEOUT, units::duration),
         // A stand-in until the actions have been looked at, so that all mistakes are found before that.
         action: Action::Pool(0),
@@ -187,11 +188,12 @@ fn action(b: &mut Builder<'_>, s: &Section, pools: &Names<'_>) -> Option<Action>
 
 /// A key that changes what is forwarded has no effect where nothing is, and no key is without effect.
 fn forwards_nothing(b: &mut Builder<'_>, s: &Section, action: &Entry) {
-    let keys: [&'static Key; 5] = [
+    let keys: [&'static Key; 6] = [
         &schema::STRIP_PREFIX,
         &schema::SET_HEADER,
         &schema::REMOVE_HEADER,
         &schema::REMOVE_RESPONSE_HEADER,
+        &schema::ROUTE_BODY_SIZE,
         &schema::ROUTE_TIMEOUT,
     ];
     for entry in s.any(&keys) {

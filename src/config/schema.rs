@@ -321,6 +321,8 @@ keys! {
         "Set on the response, as it is written; repeats.";
     REMOVE_RESPONSE_HEADER: Route "remove_response_header" Kind::ResponseFieldName, list, None, "Server",
         "Removed from the response; repeats.";
+    ROUTE_BODY_SIZE: Route "body_size" Kind::SizeOrNone { max: i64::MAX.unsigned_abs() }, once, None, "10m",
+        "Replaces limits.body_size on this route; 0 is no limit.";
     ROUTE_TIMEOUT: Route "timeout" TIMEOUT, once, None, "5m",
         "Replaces timeouts.response on this route.";
     ROUTE_POOL: Route "pool" Kind::Reference(SectionKind::Pool), once, None, "demo",

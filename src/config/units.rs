@@ -65,6 +65,11 @@ pub fn size(key: &Key, text: &str) -> Result<u64, Fault> {
     })
 }
 
+/// Of a number where `0` is no limit.
+pub fn limit(number: u64) -> Option<u64> {
+    Some(number).filter(|number| *number > 0)
+}
+
 /// `30s`: `Kind::Duration`.
 pub fn duration(key: &Key, text: &str) -> Result<Duration, Fault> {
     let (min, max) = match key.kind {
