@@ -41,6 +41,7 @@
 //! snapshot pool resolver backend balance metrics cells line_queue flood
 //! config error
 //! route admission rate
+//! client
 //! http
 //! ids buf arena transport sys clock yielding sync secrets
 //! ```
@@ -72,6 +73,7 @@ pub mod buf;
 pub mod canned;
 pub mod cells;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;

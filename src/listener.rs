@@ -25,7 +25,7 @@ use crate::inherited::{Inherited, Unusable};
 use crate::metrics::Counters;
 use crate::permits::Permits;
 use crate::session::{Entrance, PerAddress, Session};
-use crate::snapshot::Published;
+use crate::snapshot::{Published, Snapshot};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys;
 use crate::transport::{self, NOTSENT_LOWAT, Socket};
@@ -259,23 +259,19 @@ impl Listener {
             _ => Peer::Unix,
         };
         let snapshot = acceptor.published.current();
-        // Behind a trusted proxy are many clients: it is not counted as one.
-        let trusted = snapshot.listen_of(self.entrance.id).is_some_and(|listen| {
-            let trusted = &snapshot.config.listens[listen].trusted;
-            Trusted { networks: &trusted.networks, unix: trusted.unix }.contains(peer)
-        });
-        let place = match (peer, snapshot.config.limits.connections_per_ip) {
-            (Peer::Ip(address), Some(limit)) if !trusted => match acceptor.per_address.take(address, limit) {
+        let per_ip = snapshot.config.limits.connections_per_ip;
+        let place = match per_ip.limit.filter(|_| per_ip.everyone || self.may_be_one_client(&snapshot, peer)) {
+            Some(limit) => match acceptor.per_address.take(peer.into(), limit) {
                 Some(place) => Some(place),
                 None => {
                     acceptor.counters.refused_per_ip.add();
                     if flood::passes(Level::Info, "connections_per_ip", 0, flood::SOME) {
-                        log::info!("listener {}: {address} has {limit} sessions already; closed", self.place);
+                        log::info!("listener {}: {peer} has {limit} sessions already; closed", self.place);
                     }
                     return true;
                 }
             },
-            _ => None,
+            None => None,
         };
         acceptor.counters.accepted.add();
         let over = (acceptor.waiter.table.len() + 1).saturating_sub(acceptor.sessions_max);
@@ -298,6 +294,18 @@ impl Listener {
             acceptor.permits.call_monitor();
         }
         sent
+    }
+}
+
+impl Listener {
+    /// Behind a trusted proxy are many clients, and so there may be behind a program of this host.
+    fn may_be_one_client(&self, snapshot: &Snapshot, peer: Peer) -> bool {
+        let is_remote = matches!(peer, Peer::Ip(address) if !address.is_loopback());
+        is_remote
+            && !snapshot.listen_of(self.entrance.id).is_some_and(|listen| {
+                let trusted = &snapshot.config.listens[listen].trusted;
+                Trusted { networks: &trusted.networks, unix: trusted.unix }.contains(peer)
+            })
     }
 }
 

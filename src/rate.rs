@@ -6,9 +6,9 @@
 //! the refused are told (`plan`), what the clock says: whoever calls has both.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::time::Instant;
 
+use crate::client::Client;
 use crate::http::forwarded::Peer;
 use crate::sync::Mutex;
 
@@ -31,27 +31,9 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// Whose bucket it is; of nobody where both are 0, which no client is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-struct Client {
-    high: u64,
-    low: u64,
-}
-
-impl From<Peer> for Client {
-    fn from(peer: Peer) -> Self {
-        match peer {
-            Peer::Ip(IpAddr::V4(address)) => Self { high: 0, low: 1 << 32 | u64::from(address.to_bits()) },
-            // A /64 is one network, and whoever has it has all of its addresses.
-            Peer::Ip(IpAddr::V6(address)) => Self { high: (address.to_bits() >> 64) as u64, low: 1 },
-            // All clients of a Unix socket are one.
-            Peer::Unix => Self { high: 0, low: 2 },
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
+    /// Whose it is.
     client: Client,
     /// When it is full, in nanoseconds of the table's own time. What has passed is free for anybody.
     full_at: u64,
@@ -187,9 +169,10 @@ mod tests {
     #[test]
     fn more_clients_than_buckets_take_the_fullest_ones_and_no_memory() {
         let (buckets, greedy) = (buckets(10, 100), client("192.0.2.1"));
+        let network = |n: u64| Peer::Ip(std::net::Ipv6Addr::from(u128::from(n) << 64).into());
         assert_eq!(passed(&buckets, greedy, 0), 100);
         for n in 0..2 * BUCKETS as u64 {
-            assert_eq!(buckets.take_at(Client { high: n, low: 1 }, 0), Ok(()), "a new one is served");
+            assert_eq!(buckets.take(network(n), buckets.begun), Ok(()), "a new one is served");
         }
         assert_eq!(passed(&buckets, greedy, 0), 0, "who owes most is kept in mind");
         let rooms: usize = buckets.shards.iter().map(|shard| shard.lock().capacity()).sum();

@@ -3,9 +3,9 @@
 //! Not here: what happens while it runs (`visit`), who watches it while it does not (`waiter`).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use crate::cells::Chain;
+use crate::client::Client;
 use crate::http::forwarded::Peer;
 use crate::park::ParkState;
 use crate::snapshot::Snapshot;
@@ -257,39 +257,39 @@ impl Table {
     }
 }
 
-/// How many sessions each client address has (`limits.connections_per_ip`).
+/// How many sessions each client has (`limits.connections_per_ip`).
 #[derive(Debug, Default)]
 pub struct PerAddress {
-    counts: Mutex<HashMap<IpAddr, u32>>,
+    counts: Mutex<HashMap<Client, u32>>,
 }
 
 /// One session's place in that count: given back when dropped.
 #[derive(Debug)]
 pub struct Place {
     counts: Arc<PerAddress>,
-    address: IpAddr,
+    client: Client,
 }
 
 impl PerAddress {
-    /// A place, unless the address has `limit` already.
-    pub fn take(self: &Arc<Self>, address: IpAddr, limit: u32) -> Option<Place> {
+    /// A place, unless the client has `limit` already.
+    pub fn take(self: &Arc<Self>, client: Client, limit: u32) -> Option<Place> {
         let mut counts = self.counts.lock();
-        let count = counts.entry(address).or_insert(0);
+        let count = counts.entry(client).or_insert(0);
         if *count >= limit {
             return None;
         }
         *count += 1;
-        Some(Place { counts: Arc::clone(self), address })
+        Some(Place { counts: Arc::clone(self), client })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.counts.counts.lock();
-        if let Some(count) = counts.get_mut(&self.address) {
+        if let Some(count) = counts.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.remove(&self.client);
             }
         }
     }
@@ -324,10 +324,14 @@ mod tests {
     #[test]
     fn places_of_an_address_come_back() {
         let counts = Arc::new(PerAddress::default());
-        let address = IpAddr::from([127, 0, 0, 1]);
+        let client = |text: &str| Client::from(Peer::Ip(text.parse().expect("an address")));
+        let address = client("2001:db8::1");
         let first = counts.take(address, 1);
         assert!(first.is_some() && counts.take(address, 1).is_none());
+        assert!(counts.take(client("2001:db8::2"), 1).is_none(), "the same /64");
+        assert!(counts.take(client("2001:db8:0:1::1"), 1).is_some());
         drop(first);
         assert!(counts.take(address, 1).is_some());
+        assert!(counts.counts.lock().is_empty(), "nothing is kept of who is gone");
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use layer7router::admission::Admission;
 use layer7router::config::model::{
-    AccessFormat, AccessTarget, Action, BackendAddress, HostPattern, ListenAddress, LogFile, PathPattern, Scheduling,
+    AccessFormat, AccessTarget, Action, BackendAddress, HostPattern, ListenAddress, LogFile, PathPattern, PerIp,
+    Scheduling,
 };
 use layer7router::config::schema::{KEYS, SectionKind};
 use layer7router::config::{Loaded, Origin, Reports, from_flags, load, parse_str};
@@ -247,7 +248,8 @@ fn defaults_are_those_of_the_issue() {
     ];
     assert_eq!(seconds.map(|timeout| timeout.as_millis()), [10, 60, 30, 60, 3, 60, 3600, 5, 4].map(|s| s * 1000));
     assert_eq!((limits.header_size, limits.uri_size, limits.header_count), (32 << 10, 8 << 10, 100));
-    assert_eq!((limits.body_size, limits.connections_per_ip, limits.requests_per_connection), (None, None, None));
+    assert_eq!((limits.body_size, limits.requests_per_connection), (None, None));
+    assert_eq!(limits.connections_per_ip, PerIp { limit: Some(256), everyone: false });
     assert_eq!(limits.parked_heads, 16 << 20);
     assert_eq!((config.log.level, &config.log.file), (log::LevelFilter::Info, &LogFile::Stderr));
     assert_eq!((&config.log.access, config.log.format), (&AccessTarget::Off, AccessFormat::Combined));
@@ -271,7 +273,7 @@ fn every_key_means_what_it_says() {
     );
     assert!(identity.groups.contains(&7), "{identity:?}");
     assert_eq!(config.limits.body_size, Some(2 << 30));
-    assert_eq!(config.limits.connections_per_ip, Some(10));
+    assert_eq!(config.limits.connections_per_ip, PerIp { limit: Some(10), everyone: true });
     assert_eq!(config.log.file, LogFile::Path("./router.log".into()));
     assert_eq!(config.log.access, AccessTarget::Path("/var/log/access".into()));
     assert_eq!(config.log.format, AccessFormat::Json);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::account::{self, Accounts};
 use super::address::Resolver;
 use super::diagnostics::{Collector, Fault, Report, Span, alternatives, quoted};
-use super::model::{AccessFormat, AccessTarget, Config, Limits, Log, LogFile, Scheduling, Server, Timeouts};
+use super::model::{AccessFormat, AccessTarget, Config, Limits, Log, LogFile, PerIp, Scheduling, Server, Timeouts};
 use super::named;
 use super::schema::{self, Key, Kind, SectionKind};
 use super::section::{Entry, Section};
@@ -101,10 +101,18 @@ fn limits(b: &mut Builder<'_>, s: &Section) -> Limits {
         uri_size: b.size(s, &schema::URI_SIZE),
         header_count: b.count(s, &schema::HEADER_COUNT),
         body_size: units::limit(b.scalar(s, &schema::BODY_SIZE, units::size)),
-        connections_per_ip: units::limit(b.scalar(s, &schema::CONNECTIONS_PER_IP, units::count))
-            .and_then(|number| u32::try_from(number).ok()),
+        connections_per_ip: per_ip(b, s),
         requests_per_connection: units::limit(b.scalar(s, &schema::REQUESTS_PER_CONNECTION, units::count)),
         parked_heads: b.size(s, &schema::PARKED_HEADS),
+    }
+}
+
+/// The default written down is still the default.
+fn per_ip(b: &mut Builder<'_>, s: &Section) -> PerIp {
+    let number = b.scalar(s, &schema::CONNECTIONS_PER_IP, units::count);
+    PerIp {
+        limit: units::limit(number).and_then(|number| u32::try_from(number).ok()),
+        everyone: schema::CONNECTIONS_PER_IP.default != Some(number.to_string().as_str()),
     }
 }
 

@@ -99,7 +99,17 @@ pub struct Timeouts {
     pub backend_idle: Duration,
 }
 
-/// `[limits]`: in the three that say so, `None` is written `0` and means no limit.
+/// `[limits] connections_per_ip`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerIp {
+    /// How many; `0` is none.
+    pub limit: Option<u32>,
+    /// It is not the default, and holds for everyone. The default leaves alone whoever may be many clients: trusted proxies,
+    /// loopback and Unix sockets.
+    pub everyone: bool,
+}
+
+/// `[limits]`: in those that say so, `None` is written `0` and means no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a head, start line and final empty line included; at most `slice_size`.
@@ -110,8 +120,8 @@ pub struct Limits {
     pub header_count: usize,
     /// Bytes of a request body; `0` is none.
     pub body_size: Option<u64>,
-    /// Sessions of one client address; `0` is none.
-    pub connections_per_ip: Option<u32>,
+    /// Sessions of one client.
+    pub connections_per_ip: PerIp,
     /// Exchanges of one session; `0` is none.
     pub requests_per_connection: Option<u64>,
     /// Bytes set aside for heads that have not arrived whole.

@@ -5,12 +5,12 @@ use crate::transport::faults::{self, Call};
 use std::net::TcpStream;
 use std::time::Instant;
 
-/// What a listener needs; sessions go to the receiver.
-fn acceptor() -> (Acceptor, Receiver<Arc<Session>>, Sender<()>) {
-    const FILE: &str = "[listen:a]\naddress = 127.0.0.1:0\n[route:r]\nrespond = 200 \"ok\"\n";
-    let loaded = config::parse_str("a.ini", FILE, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
+/// What a listener needs; sessions go to the receiver. `more` follows the address of its section.
+fn acceptor(more: &str) -> (Acceptor, Receiver<Arc<Session>>, Sender<()>) {
+    let file = format!("[listen:a]\naddress = 127.0.0.1:0\n{more}\n[route:r]\nrespond = 200 \"ok\"\n");
+    let loaded = config::parse_str("a.ini", &file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
     let snapshot = Snapshot::build(loaded.config, 1, vec![(1, 0)], None, |_| None);
-    let (channel, queue) = crossbeam_channel::bounded(16);
+    let (channel, queue) = crossbeam_channel::unbounded();
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let acceptor = Acceptor {
         channel,
@@ -20,7 +20,7 @@ fn acceptor() -> (Acceptor, Receiver<Arc<Session>>, Sender<()>) {
         published: Arc::new(Published::new(snapshot)),
         per_address: Arc::new(PerAddress::default()),
         counters: Arc::new(Counters::default()),
-        sessions_max: 16,
+        sessions_max: 4096,
     };
     (acceptor, queue, stop)
 }
@@ -34,7 +34,7 @@ fn listener(acceptor: &Acceptor) -> Arc<Listener> {
 
 /// Runs an acceptor whose first accepts fail so, with a client in its backlog: how long the client waited.
 fn accepts_after(errors: &[Errno]) -> (Duration, u64) {
-    let (acceptor, queue, stop) = acceptor();
+    let (acceptor, queue, stop) = acceptor("");
     let listener = listener(&acceptor);
     let _client = TcpStream::connect(listener.bound()).expect("in the backlog");
     let begun = Instant::now();
@@ -74,7 +74,7 @@ fn a_connection_that_went_before_it_was_accepted_costs_nothing() {
 
 #[test]
 fn an_acceptor_in_its_pause_hears_a_stop() {
-    let (acceptor, _queue, stop) = acceptor();
+    let (acceptor, _queue, stop) = acceptor("");
     let listener = listener(&acceptor);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, || {
@@ -90,4 +90,47 @@ fn an_acceptor_in_its_pause_hears_a_stop() {
         drop(stop);
         assert!(thread.expect("a thread").join().expect("no panic") > 90, "it did not wait for its turn");
     });
+}
+
+/// How many of these connections in a row are admitted, of `tries` at most.
+fn admitted(more: &str, peers: impl Iterator<Item = Option<SocketAddrAny>>, tcp: bool) -> usize {
+    let (acceptor, queue, _stop) = acceptor(more);
+    let mut listener = listener(&acceptor);
+    Arc::get_mut(&mut listener).expect("nobody else has it").tcp = tcp;
+    for peer in peers {
+        let (fd, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        assert!(listener.admit(&acceptor, fd.into(), peer));
+    }
+    let admitted = queue.try_iter().count();
+    assert_eq!(acceptor.counters.accepted.value(), admitted as u64);
+    admitted
+}
+
+#[test]
+fn an_address_has_256_connections_and_who_may_be_many_clients_has_more_unless_the_number_is_another() {
+    const TRIES: usize = 260;
+    let many = |more: &str, peer: &str| {
+        let address: SocketAddr = peer.parse().expect("an address");
+        admitted(more, std::iter::repeat_n(Some(SocketAddrAny::from(address)), TRIES), true)
+    };
+    let trusted = "trusted_proxy = 192.0.2.1\n";
+    assert_eq!(many("", "192.0.2.1:1"), 256);
+    assert_eq!(many("", "[::ffff:192.0.2.1]:1"), 256);
+    assert_eq!(many(trusted, "192.0.2.2:1"), 256);
+    assert_eq!(many(trusted, "192.0.2.1:1"), TRIES);
+    assert_eq!(many("", "127.0.0.1:1"), TRIES);
+    assert_eq!(many("", "[::1]:1"), TRIES);
+    let written = "[limits]\nconnections_per_ip = 9";
+    for (more, peer) in [("", "192.0.2.1:1"), (trusted, "192.0.2.1:1"), ("", "127.0.0.1:1"), ("", "[::1]:1")] {
+        assert_eq!(many(&format!("{more}{written}"), peer), 9, "{peer}");
+    }
+    assert_eq!(many("[limits]\nconnections_per_ip = 0", "192.0.2.1:1"), TRIES);
+
+    assert_eq!(admitted("", std::iter::repeat_n(None, TRIES), false), TRIES);
+    assert_eq!(admitted(written, std::iter::repeat_n(None, TRIES), false), 9, "all of the Unix sockets are one");
+
+    let network = |n: u16| SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, n, 0, 0, 1), 1));
+    assert_eq!(admitted("", (0..260).map(|n| Some(network(n).into())), true), 256, "one /64");
+    let networks = |n: u16| SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1), 1));
+    assert_eq!(admitted("", (0..260).map(|n| Some(networks(n).into())), true), TRIES);
 }
