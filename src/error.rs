@@ -53,6 +53,8 @@ pub enum CloseReason {
     AnswerCut,
     /// The answer stopped coming (`timeouts.body`).
     AnswerStalled,
+    /// It took longer than it may, whatever was waited for (`timeouts.exchange`).
+    ExchangeLate,
     /// All backends of the pool have weight 0 or do not resolve.
     NoBackend,
     /// No descriptor for a connection to a backend.
@@ -88,6 +90,7 @@ impl CloseReason {
             Self::BackendNotReading => "backend_not_reading",
             Self::AnswerCut => "answer_cut",
             Self::AnswerStalled => "answer_stalled",
+            Self::ExchangeLate => "exchange_late",
             Self::NoBackend => "no_backend",
             Self::NoDescriptor => "no_descriptor",
             Self::NoPort => "no_port",
@@ -117,6 +120,7 @@ impl CloseReason {
             Self::BackendNotReading => "the backend took nothing of the request for too long",
             Self::AnswerCut => "the backend's answer broke off",
             Self::AnswerStalled => "the backend's answer stopped coming",
+            Self::ExchangeLate => "the exchange took longer than it may",
             Self::NoBackend => "the pool has no usable backend",
             Self::NoDescriptor => "the router is out of descriptors",
             Self::NoPort => "the router has no address or free port towards any backend",
@@ -137,7 +141,8 @@ impl CloseReason {
             | Self::ResponseLate
             | Self::BackendNotReading
             | Self::AnswerCut
-            | Self::AnswerStalled => Side::Backend,
+            | Self::AnswerStalled
+            | Self::ExchangeLate => Side::Backend,
             Self::Done
             | Self::NoRoute
             | Self::MethodNotAllowed
@@ -169,6 +174,7 @@ impl CloseReason {
             | Self::ResponseLate
             | Self::BackendNotReading
             | Self::AnswerStalled
+            | Self::ExchangeLate
             | Self::TunnelIdle => 504,
             Self::Panic => 500,
         }

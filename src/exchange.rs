@@ -142,6 +142,7 @@ impl Exchange<'_> {
                     buf: self.request,
                     head_len,
                     answer_buf: self.answer,
+                    begun: self.begun,
                 }
                 .run(forward);
                 self.read_on = exchanged.read_on;

@@ -221,7 +221,7 @@ mod tests {
             let client = Arc::new(Socket::accepted(client.into(), false));
             let backend = Arc::new(Socket::accepted(backend.into(), false));
             registry.slot(0).enter(&client, 1);
-            registry.slot(0).enter_backend(&backend).expect("not cut");
+            registry.slot(0).enter_backend(&backend, None).expect("not cut");
             at_backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("room");
             let facts = Facts {
                 version: Version::Http11,

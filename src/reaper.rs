@@ -12,6 +12,8 @@
 //! | backend, between bytes of its body | backend | a visibly cut answer |
 //! | client, writing to it | client, reset | nothing |
 //! | tunnel | both | nothing |
+//! | the end of the exchange, before its answer | backend, and the client's reading | 504 |
+//! | the end of the exchange, in its answer | both | a visibly cut answer |
 
 use std::time::{Duration, Instant};
 
@@ -81,6 +83,12 @@ pub fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant) {
     if request == Phase::Busy && response == Phase::Busy {
         return;
     }
+    slot.with_sockets(|sockets| {
+        if sockets.due.is_some_and(|due| now >= due) {
+            // What it waits for now: both may have moved since.
+            cut_overdue(sockets, slot.request.look().0.phase(), slot.response.look().0.phase());
+        }
+    });
     // The answer is not late while the request is still on its way.
     if response == Phase::ResponseHead && matches!(request, Phase::ClientRead | Phase::BackendWrite) {
         seen.response.since = now;
@@ -193,6 +201,20 @@ fn cut(sockets: &mut Sockets, phase: Phase) {
     sockets.note(reason);
 }
 
+/// The exchange is over its time. A client that has a part of the answer cannot be told otherwise than by a reset.
+fn cut_overdue(sockets: &mut Sockets, request: Phase, response: Phase) {
+    let Some(client) = &sockets.client else { return };
+    match (request, response) {
+        (_, Phase::ClientWrite | Phase::BackendRead) => client.abort(),
+        (Phase::ClientRead | Phase::ClientContinue, _) => client.stop_reading(),
+        _ => {}
+    }
+    if let Some(backend) = &sockets.backend {
+        backend.cut();
+    }
+    sockets.note(CloseReason::ExchangeLate);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +232,7 @@ mod tests {
         let (client, _client_peer) = pair();
         let (backend, _backend_peer) = pair();
         slot.enter(&client, 1);
-        slot.enter_backend(&backend).expect("not cut");
+        slot.enter_backend(&backend, None).expect("not cut");
         slot.response.wait(Waiting::new(Phase::ResponseHead, Duration::from_secs(5)));
         let start = Instant::now();
         let mut seen = SeenSlot::nothing(start);

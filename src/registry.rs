@@ -8,7 +8,7 @@
 //! A socket enters and leaves a slot under its mutex, and leaves *before* it is kept or parked: a cut therefore hits only
 //! the exchange it was meant for, and a connection that is used again was never cut.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{CloseReason, Side};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
@@ -132,6 +132,8 @@ pub struct Sockets {
     pub backend: Option<Arc<Socket>>,
     /// Why it was ended from outside. The first reason stays.
     pub cut: Option<CloseReason>,
+    /// When the exchange is over, whatever is waited for. Enters and leaves with the backend.
+    pub due: Option<Instant>,
     /// Which session the slot runs: a late reset must not hit the next one.
     session: u64,
 }
@@ -156,19 +158,20 @@ impl Slot {
     /// A session begins to run here. `id` is its number for `cut_session`.
     pub fn enter(&self, client: &Arc<Socket>, id: u64) {
         let mut sockets = self.sockets.lock();
-        *sockets = Sockets { client: Some(Arc::clone(client)), backend: None, cut: None, session: id };
+        *sockets = Sockets { client: Some(Arc::clone(client)), session: id, ..Sockets::default() };
         drop(sockets);
         self.request.progress(1);
         self.response.progress(1);
     }
 
-    /// The backend connection of an exchange.
-    pub fn enter_backend(&self, backend: &Arc<Socket>) -> Result<(), Cut> {
+    /// The backend connection of an exchange, and when that is over.
+    pub fn enter_backend(&self, backend: &Arc<Socket>, due: Option<Instant>) -> Result<(), Cut> {
         let mut sockets = self.sockets.lock();
         match sockets.cut {
             Some(reason) => Err(Cut(reason)),
             None => {
                 sockets.backend = Some(Arc::clone(backend));
+                sockets.due = due;
                 Ok(())
             }
         }
@@ -178,6 +181,7 @@ impl Slot {
     pub fn leave_backend(&self) -> Result<(), Cut> {
         let mut sockets = self.sockets.lock();
         sockets.backend = None;
+        sockets.due = None;
         sockets.cut.map_or(Ok(()), |reason| Err(Cut(reason)))
     }
 
@@ -188,6 +192,7 @@ impl Slot {
         let mut sockets = self.sockets.lock();
         sockets.client = None;
         sockets.backend = None;
+        sockets.due = None;
         sockets.session = 0;
         sockets.cut.take().map_or(Ok(()), |reason| Err(Cut(reason)))
     }
@@ -195,6 +200,11 @@ impl Slot {
     /// Why the exchange was ended, if it was: every error and every end of input is judged after looking here.
     pub fn cut_reason(&self) -> Option<CloseReason> {
         self.sockets.lock().cut
+    }
+
+    /// It has become a tunnel, which may live for as long as it likes.
+    pub fn lift_due(&self) {
+        self.sockets.lock().due = None;
     }
 
     /// A backend was cut, and the client has been told: its session goes on.
@@ -328,9 +338,9 @@ mod tests {
     fn who_finds_a_cut_keeps_nothing() {
         let slot = Slot::default();
         slot.enter(&socket(), 1);
-        assert_eq!(slot.enter_backend(&socket()), Ok(()));
+        assert_eq!(slot.enter_backend(&socket(), None), Ok(()));
         assert!(slot.cut(CloseReason::ResponseLate));
         assert_eq!(slot.leave_backend(), Err(Cut(CloseReason::ResponseLate)));
-        assert_eq!(slot.enter_backend(&socket()), Err(Cut(CloseReason::ResponseLate)));
+        assert_eq!(slot.enter_backend(&socket(), None), Err(Cut(CloseReason::ResponseLate)));
     }
 }

@@ -46,6 +46,8 @@ pub struct RequestHalf<'a> {
     pub head_len: usize,
     /// The second slice. Taken while the partner has it.
     pub answer_buf: &'a mut Option<Buf>,
+    /// When the exchange began.
+    pub begun: Instant,
 }
 
 /// What came of an exchange with a backend.
@@ -122,6 +124,11 @@ impl RequestHalf<'_> {
         exchanged
     }
 
+    /// When the exchange is over, whatever is waited for.
+    fn due(&self) -> Option<Instant> {
+        Some(self.begun + self.snapshot.config.timeouts.exchange?)
+    }
+
     /// The head's bytes are used up, once: what follows them is the body, or the next request.
     fn consume_head(&mut self) {
         self.buf.consume(std::mem::take(&mut self.head_len));
@@ -139,7 +146,7 @@ impl RequestHalf<'_> {
         self.worker.partner.request_ended.store(true, Ordering::SeqCst);
         let gathered = self.worker.request_head.len();
         loop {
-            if let Err(cut) = self.slot.enter_backend(&connection.socket) {
+            if let Err(cut) = self.slot.enter_backend(&connection.socket, self.due()) {
                 return Exchanged::failed(cut.0, true);
             }
             // A failed write is not the end: a backend that closes may have answered first, and the read finds out.
@@ -167,7 +174,7 @@ impl RequestHalf<'_> {
 
     /// More of the request is to come, or at least some of it is in the slice.
     fn with_body(&mut self, connection: &Connection, forward: &Forward) -> Exchanged {
-        if let Err(cut) = self.slot.enter_backend(&connection.socket) {
+        if let Err(cut) = self.slot.enter_backend(&connection.socket, self.due()) {
             return Exchanged::failed(cut.0, false);
         }
         let ended = Arc::clone(&self.worker.partner.request_ended);
@@ -294,6 +301,7 @@ impl RequestHalf<'_> {
 
     /// After the 101: the partner takes one way, this thread the other. Bytes that either side has sent already are first.
     fn tunnel(&mut self, connection: &Connection, switched: &Outcome) -> Exchanged {
+        self.slot.lift_due();
         self.consume_head();
         self.start_partner(connection, JobKind::Tunnel);
         let waiting = Waiting::new(Phase::Tunnel, self.snapshot.config.timeouts.tunnel);

@@ -89,6 +89,7 @@ fn timeouts(b: &mut Builder<'_>, s: &Section) -> Timeouts {
         send: duration(&schema::SEND_TIMEOUT),
         connect: duration(&schema::CONNECT_TIMEOUT),
         response: duration(&schema::RESPONSE_TIMEOUT),
+        exchange: Some(duration(&schema::EXCHANGE_TIMEOUT)).filter(|limit| !limit.is_zero()),
         tunnel: duration(&schema::TUNNEL_TIMEOUT),
         queue: duration(&schema::QUEUE_TIMEOUT),
         backend_idle: duration(&schema::BACKEND_IDLE_TIMEOUT),

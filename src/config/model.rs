@@ -91,6 +91,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the whole request sent to the whole response head; a route may replace it.
     pub response: Duration,
+    /// From the whole request head read to the last byte of the answer; `None` is written `0`.
+    pub exchange: Option<Duration>,
     /// A tunnel without a byte either way.
     pub tunnel: Duration,
     /// A session waiting for a worker.

@@ -97,6 +97,11 @@ pub enum Kind {
         /// The most, in milliseconds.
         max_ms: u64,
     },
+    /// A time, with a unit; `0` is no limit.
+    DurationOrNone {
+        /// The most, in milliseconds.
+        max_ms: u64,
+    },
     /// Permission bits in octal.
     Mode,
     /// One of these words.
@@ -247,6 +252,8 @@ keys! {
         "All attempts to connect to a backend for one exchange.";
     RESPONSE_TIMEOUT: Timeouts "response" TIMEOUT, once, Some("60s"), "",
         "From the whole request sent to the whole response head.";
+    EXCHANGE_TIMEOUT: Timeouts "exchange" Kind::DurationOrNone { max_ms: DAY }, once, Some("0"), "",
+        "From the whole request head read to the last byte of its answer, tunnels apart; 0 is no limit.";
     TUNNEL_TIMEOUT: Timeouts "tunnel" Kind::Duration { min_ms: 1, max_ms: 365 * DAY }, once, Some("1h"), "",
         "A tunnel (WebSocket) without a byte either way.";
     QUEUE_TIMEOUT: Timeouts "queue" TIMEOUT, once, Some("5s"), "",

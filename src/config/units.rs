@@ -70,17 +70,21 @@ pub fn limit(number: u64) -> Option<u64> {
     Some(number).filter(|number| *number > 0)
 }
 
-/// `30s`: `Kind::Duration`.
+/// `30s`: `Kind::Duration` and `Kind::DurationOrNone`, where `0` needs no unit and is no limit.
 pub fn duration(key: &Key, text: &str) -> Result<Duration, Fault> {
-    let (min, max) = match key.kind {
-        Kind::Duration { min_ms, max_ms } => (min_ms, max_ms),
-        _ => (0, u64::MAX),
+    let (min, max, none) = match key.kind {
+        Kind::Duration { min_ms, max_ms } => (min_ms, max_ms, false),
+        Kind::DurationOrNone { max_ms } => (0, max_ms, true),
+        _ => (0, u64::MAX, false),
     };
     let (number, unit) = split(text);
     if number.is_empty() {
         return Err(
             Fault::whole(text, format!("{} is not a duration", quoted(text))).help(Some("write 30s".to_owned()))
         );
+    }
+    if none && text == "0" {
+        return Ok(Duration::ZERO);
     }
     let factor = match unit {
         "ms" => 1,
@@ -112,7 +116,7 @@ pub fn duration(key: &Key, text: &str) -> Result<Duration, Fault> {
     let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
     within(millis, min, max).map(Duration::from_millis).ok_or_else(|| {
         let range = format!("{} to {}", show_duration(min), show_duration(max));
-        Fault::whole(text, format!("`{}` is {range}, not {}", key.name, quoted(text)))
+        Fault::whole(text, format!("`{}` is {range}{}, not {}", key.name, none_note(key), quoted(text)))
     })
 }
 
@@ -136,7 +140,7 @@ fn within(number: Option<u64>, min: u64, max: u64) -> Option<u64> {
 
 fn none_note(key: &Key) -> &'static str {
     match key.kind {
-        Kind::CountOrNone { .. } | Kind::SizeOrNone { .. } => " (0 is no limit)",
+        Kind::CountOrNone { .. } | Kind::SizeOrNone { .. } | Kind::DurationOrNone { .. } => " (0 is no limit)",
         _ => "",
     }
 }
@@ -176,7 +180,10 @@ mod tests {
         assert!(size(&schema::BODY_SIZE, "99999999999999999999g").is_err());
         assert_eq!(duration(&schema::IDLE_TIMEOUT, "250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration(&schema::IDLE_TIMEOUT, "1d"), Ok(Duration::from_secs(86400)));
+        assert_eq!(duration(&schema::EXCHANGE_TIMEOUT, "0"), Ok(Duration::ZERO));
+        assert!(duration(&schema::EXCHANGE_TIMEOUT, "25h").is_err());
         assert!(duration(&schema::IDLE_TIMEOUT, "0s").is_err());
+        assert!(duration(&schema::IDLE_TIMEOUT, "0").is_err());
         assert!(duration(&schema::IDLE_TIMEOUT, "25h").is_err());
         assert!(duration(&schema::IDLE_TIMEOUT, "30").is_err());
         assert_eq!(count(&schema::WORKERS, "16384"), Ok(16384));

@@ -26,7 +26,7 @@ pub use router::{Finished, Router, Setup, TempDir, run};
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Milliseconds.
-pub fn ms(n: u64) -> Duration {
+pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 

@@ -53,7 +53,7 @@ impl Worker {
         let ((client, at_client), (backend, mut at_backend)) = (connection(), connection());
         let slot = self.registry.slot(0);
         slot.enter(&client, 1);
-        slot.enter_backend(&backend).expect("not cut");
+        slot.enter_backend(&backend, None).expect("not cut");
         write!(at_backend, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("room");
         let facts = Facts {
             version: Version::Http11,

@@ -93,7 +93,7 @@ fn a_kept_backend_connection_was_never_cut() {
         let ((late, _late), (next, _next)) = (connection(), connection());
         let waiting = Waiting::new(Phase::ResponseHead, LIMIT);
         slot.enter(&client, 1);
-        slot.enter_backend(&late).expect("not cut");
+        slot.enter_backend(&late, None).expect("not cut");
         slot.response.wait(waiting);
         let reaper = Reaper::new(&registry).look().look_meanwhile();
         slot.response.progress(1);
@@ -101,7 +101,7 @@ fn a_kept_backend_connection_was_never_cut() {
         let left = slot.leave_backend();
         // The client gets its 504, and its session goes on.
         slot.forgive();
-        assert_eq!(slot.enter_backend(&next), Ok(()));
+        assert_eq!(slot.enter_backend(&next, None), Ok(()));
         slot.response.wait(waiting);
         assert_eq!(slot.leave_backend(), Ok(()), "it was only just asked");
         reaper.join().expect("no panic");
@@ -121,7 +121,7 @@ fn a_connection_that_has_left_its_session_is_not_cut_with_it() {
         let slot = registry.slot(0);
         let ((client, _peer), (backend, _origin)) = (connection(), connection());
         slot.enter(&client, 1);
-        slot.enter_backend(&backend).expect("not cut");
+        slot.enter_backend(&backend, None).expect("not cut");
         let stop = thread::spawn(move || others.slot(0).cut(CloseReason::Stopped));
         let kept = slot.leave_backend();
         let parked = slot.leave();
