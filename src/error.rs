@@ -37,6 +37,8 @@ pub enum CloseReason {
     ClientBodyLate,
     /// The client took nothing of its answer (`timeouts.send`).
     ClientNotReading,
+    /// The client was below the minimum for too long (`limits.client_rate_min`).
+    ClientTooSlow,
     /// Every backend tried refused or reset the connection.
     BackendRefused,
     /// No backend took the connection in time (`timeouts.connect`).
@@ -82,6 +84,7 @@ impl CloseReason {
             Self::ClientGone => "client_gone",
             Self::ClientBodyLate => "client_body_late",
             Self::ClientNotReading => "client_not_reading",
+            Self::ClientTooSlow => "client_too_slow",
             Self::BackendRefused => "backend_refused",
             Self::ConnectLate => "connect_late",
             Self::BackendClosed => "backend_closed",
@@ -112,6 +115,7 @@ impl CloseReason {
             Self::ClientGone => "the client closed before the exchange was complete",
             Self::ClientBodyLate => "the request body stopped coming",
             Self::ClientNotReading => "the client took nothing of its answer for too long",
+            Self::ClientTooSlow => "the client was slower than this server waits for",
             Self::BackendRefused => "no backend accepted a connection",
             Self::ConnectLate => "no backend accepted a connection in time",
             Self::BackendClosed => "the backend closed the connection before it answered",
@@ -133,7 +137,11 @@ impl CloseReason {
     /// Who is the cause.
     pub fn side(self) -> Side {
         match self {
-            Self::Refused(_) | Self::ClientGone | Self::ClientBodyLate | Self::ClientNotReading => Side::Client,
+            Self::Refused(_)
+            | Self::ClientGone
+            | Self::ClientBodyLate
+            | Self::ClientNotReading
+            | Self::ClientTooSlow => Side::Client,
             Self::BackendRefused
             | Self::ConnectLate
             | Self::BackendClosed
@@ -167,7 +175,7 @@ impl CloseReason {
             Self::Denied => 403,
             Self::RateLimited => 429,
             Self::ClientGone | Self::ClientNotReading => 499,
-            Self::ClientBodyLate => 408,
+            Self::ClientBodyLate | Self::ClientTooSlow => 408,
             Self::BackendRefused | Self::BackendClosed | Self::BadAnswer(_) | Self::AnswerCut => 502,
             Self::NoBackend | Self::NoDescriptor | Self::NoPort | Self::Stopped => 503,
             Self::ConnectLate

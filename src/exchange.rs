@@ -173,6 +173,9 @@ impl Exchange<'_> {
         let reason = exchanged.reason;
         let mut status = exchanged.status;
         let mut bytes_out = exchanged.bytes_out;
+        if reason == CloseReason::ClientTooSlow {
+            self.shared.counters.slow_clients.add();
+        }
         let cut = self.slot.cut_reason();
         let next = if reason == CloseReason::Done {
             after(plan, exchanged.keep, exchanged.request_read, exchanged.blind)

@@ -41,6 +41,8 @@ pub struct Counters {
     pub refused_queue: Counter,
     /// Requests refused by a `requests_per_second` (429).
     pub refused_rate: Counter,
+    /// Exchanges ended because their client was below `limits.client_rate_min`.
+    pub slow_clients: Counter,
     /// Heads that came too late (408).
     pub header_timeouts: Counter,
     /// Sessions closed after `timeouts.idle`.
@@ -57,7 +59,7 @@ pub struct Counters {
 
 impl Counters {
     /// Name and value of each, in one order.
-    pub fn list(&self) -> [(&'static str, u64); 16] {
+    pub fn list(&self) -> [(&'static str, u64); 17] {
         [
             ("accepted", self.accepted.value()),
             ("refused_per_ip", self.refused_per_ip.value()),
@@ -69,6 +71,7 @@ impl Counters {
             ("retries", self.retries.value()),
             ("refused_queue", self.refused_queue.value()),
             ("refused_rate", self.refused_rate.value()),
+            ("slow_clients", self.slow_clients.value()),
             ("header_timeouts", self.header_timeouts.value()),
             ("idle_timeouts", self.idle_timeouts.value()),
             ("shed", self.shed.value()),

@@ -95,7 +95,7 @@ impl<'a> Wire<'a> {
         while !rest.is_empty() {
             self.half.wait(self.waiting);
             let n = self.socket.write(rest)?;
-            self.half.progress(n);
+            self.half.moved(self.waiting, n);
             IoSlice::advance_slices(&mut rest, n);
         }
         Ok(())

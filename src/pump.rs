@@ -117,7 +117,7 @@ impl Pump<'_> {
         match self.from.read(buf.space()) {
             Ok(0) => Err(PumpFault::SourceEnded),
             Ok(n) => {
-                self.half.progress(n);
+                self.half.moved(self.reading, n);
                 buf.fill(n);
                 Ok(())
             }

@@ -1,8 +1,9 @@
 //! The thread that enforces the deadlines of running exchanges, through the registry.
 //!
 //! It looks ten times a second at what each half waits for. A half that has waited for the same thing over its limit
-//! without moving a byte is cut: the reason is written into the slot, then the sockets it names are shut. It never closes
-//! a socket and never writes. Deadlines of sessions that are not running are the waiter's.
+//! without moving a byte is cut, and one whose client is too slow ([`pace`]): the reason is written into the slot, then the
+//! sockets it names are shut. It never closes a socket and never writes. Deadlines of sessions that are not running are the
+//! waiter's.
 //!
 //! | ran out while waiting for | shut | the client gets |
 //! |---|---|---|
@@ -10,7 +11,7 @@
 //! | client, which waits for its 100 | nothing: it is the backend that is late | - |
 //! | backend, writing to it or for its head | backend | 504 |
 //! | backend, between bytes of its body | backend | a visibly cut answer |
-//! | client, writing to it | client, reset | nothing |
+//! | client, writing to it | client, reset | nothing, or a visibly cut answer |
 //! | tunnel | both | nothing |
 //! | the end of the exchange, before its answer | backend, and the client's reading | 504 |
 //! | the end of the exchange, in its answer | both | a visibly cut answer |
@@ -23,8 +24,14 @@ use crate::error::CloseReason;
 use crate::registry::{Half, Phase, Registry, Slot, Sockets, Waiting};
 use crate::sync::Arc;
 
+pub mod pace;
+
+use pace::{Pace, Shortage, Sight};
+
 /// How often it looks. A deadline is met late by one look at most, never early.
 pub const TICK: Duration = Duration::from_millis(100);
+/// And while room is made: a thousand slow clients are to be gone before anybody else has waited for 2 s.
+const HURRIED: Duration = Duration::from_millis(50);
 
 /// What the rest of a request gets between bytes, once its answer has ended.
 const UNWANTED: Duration = Duration::from_secs(1);
@@ -37,6 +44,7 @@ struct Seen {
     /// Bytes not acknowledged by who is written to, at the last look at a write that did not move.
     unacknowledged: u64,
     since: Instant,
+    pace: Pace,
 }
 
 /// What it saw of both halves of a slot.
@@ -49,24 +57,36 @@ pub struct SeenSlot {
 impl SeenSlot {
     /// Nothing yet.
     pub fn nothing(now: Instant) -> Self {
-        let unseen = Seen { waiting: Waiting::BUSY, bytes: 0, unacknowledged: 0, since: now };
+        let unseen = Seen { waiting: Waiting::BUSY, bytes: 0, unacknowledged: 0, since: now, pace: Pace::new(now) };
         Self { request: unseen, response: unseen }
     }
 }
 
-/// Looks until the stop channel closes. `each_second` is for the sweeps that need no thread of their own.
-pub fn run(registry: &Arc<Registry>, stop: &Receiver<()>, mut each_second: impl FnMut()) {
+/// Looks until the stop channel closes. `rate_min` is what clients have to move a second, `sessions_wait` whether there
+/// are any without a worker; `each_second` is for the sweeps that need no thread of their own.
+pub fn run(
+    registry: &Arc<Registry>,
+    stop: &Receiver<()>,
+    rate_min: impl Fn() -> Option<u64>,
+    sessions_wait: impl Fn() -> bool,
+    mut each_second: impl FnMut(),
+) {
     let start = Instant::now();
     let mut seen = vec![SeenSlot::nothing(start); registry.slots().len()];
-    let mut swept = start;
+    let (mut swept, mut shortage, mut tick) = (start, Shortage::default(), TICK);
     loop {
-        match stop.recv_timeout(TICK) {
+        match stop.recv_timeout(tick) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
-        let now = Instant::now();
+        let (now, rate_min) = (Instant::now(), rate_min());
         for (slot, seen) in registry.slots().iter().zip(&mut seen) {
-            look(slot, seen, now);
+            look(slot, seen, now, rate_min);
+        }
+        tick = TICK;
+        if shortage.look(registry.running(), registry.slots().len(), sessions_wait(), now) && rate_min.is_some() {
+            make_room(registry, &seen, now);
+            tick = HURRIED;
         }
         if now.duration_since(swept) >= Duration::from_secs(1) {
             swept = now;
@@ -75,12 +95,36 @@ pub fn run(registry: &Arc<Registry>, stop: &Receiver<()>, mut each_second: impl 
     }
 }
 
-/// Looks at one slot, and cuts what is late in it.
-pub fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant) {
+/// Cuts the half of the slow clients that have been slow for longest, so that others get their workers.
+fn make_room(registry: &Registry, seen: &[SeenSlot], now: Instant) {
+    let halves = registry
+        .slots()
+        .iter()
+        .zip(seen)
+        .flat_map(|(slot, seen)| [(slot, &slot.request, &seen.request), (slot, &slot.response, &seen.response)]);
+    let slow = halves.filter_map(|(slot, half, seen)| {
+        let round_trip = || slot.with_sockets(|sockets| sockets.client.as_ref().map(|client| client.round_trip()));
+        let since = seen.pace.is_slow_since(now, || round_trip().unwrap_or_default())?;
+        Some((since, (slot, half, seen)))
+    });
+    for (slot, half, seen) in pace::slowest_half(slow.collect()) {
+        slot.with_sockets(|sockets| {
+            // Read again under the lock: it may have moved since.
+            if half.look() == (seen.waiting, seen.bytes) {
+                cut(sockets, seen.waiting.phase(), Some(CloseReason::ClientTooSlow));
+            }
+        });
+    }
+}
+
+/// Looks at one slot, and cuts what is late in it, and whose client moves less than `rate_min` bytes a second.
+pub fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant, rate_min: Option<u64>) {
     seen.request.update(&slot.request, now);
     seen.response.update(&slot.response, now);
     let (request, response) = (seen.request.waiting.phase(), seen.response.waiting.phase());
     if request == Phase::Busy && response == Phase::Busy {
+        seen.request.pace.rest();
+        seen.response.pace.rest();
         return;
     }
     slot.with_sockets(|sockets| {
@@ -109,7 +153,7 @@ pub fn look(slot: &Slot, seen: &mut SeenSlot, now: Instant) {
         seen.response.since = latest;
     }
     for (half, seen) in [(&slot.request, &mut seen.request), (&slot.response, &mut seen.response)] {
-        seen.enforce(slot, half, now);
+        seen.enforce(slot, half, now, rate_min);
     }
 }
 
@@ -117,7 +161,7 @@ impl Seen {
     fn update(&mut self, half: &Half, now: Instant) {
         let (waiting, bytes) = half.look();
         if waiting != self.waiting || bytes != self.bytes {
-            *self = Self { waiting, bytes, unacknowledged: u64::MAX, since: now };
+            *self = Self { waiting, bytes, unacknowledged: u64::MAX, since: now, pace: self.pace };
         }
     }
 
@@ -125,21 +169,26 @@ impl Seen {
     fn cut_unwanted(&self, slot: &Slot) {
         slot.with_sockets(|sockets| {
             if slot.request.look() == (self.waiting, self.bytes) {
-                cut(sockets, self.waiting.phase());
+                cut(sockets, self.waiting.phase(), None);
             }
         });
     }
 
-    fn enforce(&mut self, slot: &Slot, half: &Half, now: Instant) {
+    fn enforce(&mut self, slot: &Slot, half: &Half, now: Instant, rate_min: Option<u64>) {
         let phase = self.waiting.phase();
+        let rate_min = rate_min.filter(|_| phase.is_client());
+        if rate_min.is_none() {
+            self.pace.rest();
+        }
         if matches!(phase, Phase::Busy | Phase::ClientContinue) {
             return;
         }
         let overdue = now.duration_since(self.since) >= self.waiting.limit();
         // Progress of a write is what the peer acknowledged, not what the kernel took: to a client of 20 KB/s one write
         // moves nothing for half a minute.
-        let writing = matches!(phase, Phase::ClientWrite | Phase::BackendWrite) && self.since != now;
-        if !overdue && !writing {
+        let writing = matches!(phase, Phase::ClientWrite | Phase::BackendWrite);
+        let stuck = writing && self.since != now;
+        if !overdue && !stuck && rate_min.is_none() {
             return;
         }
         slot.with_sockets(|sockets| {
@@ -147,27 +196,31 @@ impl Seen {
             if half.look() != (self.waiting, self.bytes) {
                 return;
             }
-            if writing {
-                let peer = if phase == Phase::ClientWrite { &sockets.client } else { &sockets.backend };
-                let unacknowledged = peer.as_ref().map_or(0, |socket| socket.unacknowledged().unwrap_or(0));
-                if unacknowledged != self.unacknowledged {
-                    self.unacknowledged = unacknowledged;
-                    self.since = now;
-                    return;
+            let peer = if phase == Phase::ClientWrite { &sockets.client } else { &sockets.backend };
+            let unacknowledged = peer.as_ref().filter(|_| writing).map_or(0, |to| to.unacknowledged().unwrap_or(0));
+            if let Some(rate_min) = rate_min {
+                let taken = half.client_bytes().wrapping_sub(unacknowledged);
+                let sight = Sight { exchange: sockets.exchange(), phase, taken };
+                if self.pace.look(sight, now, rate_min) {
+                    return cut(sockets, phase, Some(CloseReason::ClientTooSlow));
                 }
             }
-            if overdue {
-                cut(sockets, phase);
+            if stuck && unacknowledged != self.unacknowledged {
+                self.unacknowledged = unacknowledged;
+                self.since = now;
+            } else if overdue {
+                cut(sockets, phase, None);
             }
         });
     }
 }
 
-/// The first reason stays, but a half that blocks after it is cut all the same.
-fn cut(sockets: &mut Sockets, phase: Phase) {
+/// The first reason stays, but a half that blocks after it is cut all the same. Without a reason it is that of the phase's
+/// own limit.
+fn cut(sockets: &mut Sockets, phase: Phase, reason: Option<CloseReason>) {
     let Some(client) = &sockets.client else { return };
     let backend = sockets.backend.as_ref();
-    let reason = match phase {
+    let late = match phase {
         Phase::Busy | Phase::ClientContinue => return,
         Phase::ClientRead => {
             client.stop_reading();
@@ -198,7 +251,7 @@ fn cut(sockets: &mut Sockets, phase: Phase) {
             CloseReason::TunnelIdle
         }
     };
-    sockets.note(reason);
+    sockets.note(reason.unwrap_or(late));
 }
 
 /// The exchange is over its time. A client that has a part of the answer cannot be told otherwise than by a reset.
@@ -236,10 +289,10 @@ mod tests {
         slot.response.wait(Waiting::new(Phase::ResponseHead, Duration::from_secs(5)));
         let start = Instant::now();
         let mut seen = SeenSlot::nothing(start);
-        look(&slot, &mut seen, start);
-        look(&slot, &mut seen, start + Duration::from_millis(4999));
+        look(&slot, &mut seen, start, None);
+        look(&slot, &mut seen, start + Duration::from_millis(4999), None);
         assert_eq!(slot.cut_reason(), None);
-        look(&slot, &mut seen, start + Duration::from_secs(5));
+        look(&slot, &mut seen, start + Duration::from_secs(5), None);
         assert_eq!(slot.cut_reason(), Some(CloseReason::ResponseLate));
         assert_eq!(backend.read(&mut [0; 1]).expect("woken"), 0);
     }
@@ -253,13 +306,13 @@ mod tests {
         slot.response.wait(Waiting::new(Phase::ResponseHead, Duration::from_secs(5)));
         let start = Instant::now();
         let mut seen = SeenSlot::nothing(start);
-        look(&slot, &mut seen, start);
-        look(&slot, &mut seen, start + Duration::from_secs(60));
+        look(&slot, &mut seen, start, None);
+        look(&slot, &mut seen, start + Duration::from_secs(60), None);
         assert_eq!(slot.cut_reason(), None);
         slot.request.wait(Waiting::BUSY);
-        look(&slot, &mut seen, start + Duration::from_secs(64));
+        look(&slot, &mut seen, start + Duration::from_secs(64), None);
         assert_eq!(slot.cut_reason(), None);
-        look(&slot, &mut seen, start + Duration::from_secs(66));
+        look(&slot, &mut seen, start + Duration::from_secs(66), None);
         assert_eq!(slot.cut_reason(), Some(CloseReason::ResponseLate));
     }
 
@@ -272,12 +325,12 @@ mod tests {
         slot.response.wait(Waiting::new(Phase::ClientWrite, Duration::from_secs(1)));
         let start = Instant::now();
         let mut seen = SeenSlot::nothing(start);
-        look(&slot, &mut seen, start);
-        look(&slot, &mut seen, start + Duration::from_millis(100));
+        look(&slot, &mut seen, start, None);
+        look(&slot, &mut seen, start + Duration::from_millis(100), None);
         std::io::Read::read_exact(&mut peer, &mut [0; 2000]).expect("read");
-        look(&slot, &mut seen, start + Duration::from_millis(1050));
+        look(&slot, &mut seen, start + Duration::from_millis(1050), None);
         assert_eq!(slot.cut_reason(), None, "2000 bytes were taken");
-        look(&slot, &mut seen, start + Duration::from_millis(2100));
+        look(&slot, &mut seen, start + Duration::from_millis(2100), None);
         assert_eq!(slot.cut_reason(), Some(CloseReason::ClientNotReading));
     }
 
@@ -291,12 +344,12 @@ mod tests {
         slot.response.wait(tunnel);
         let start = Instant::now();
         let mut seen = SeenSlot::nothing(start);
-        look(&slot, &mut seen, start);
+        look(&slot, &mut seen, start, None);
         slot.response.progress(1);
-        look(&slot, &mut seen, start + Duration::from_secs(9));
-        look(&slot, &mut seen, start + Duration::from_secs(18));
+        look(&slot, &mut seen, start + Duration::from_secs(9), None);
+        look(&slot, &mut seen, start + Duration::from_secs(18), None);
         assert_eq!(slot.cut_reason(), None);
-        look(&slot, &mut seen, start + Duration::from_secs(19));
+        look(&slot, &mut seen, start + Duration::from_secs(19), None);
         assert_eq!(slot.cut_reason(), Some(CloseReason::TunnelIdle));
     }
 }

@@ -51,6 +51,13 @@ impl Phase {
     }
 }
 
+impl Phase {
+    /// Whether it is the client that is waited for.
+    pub fn is_client(self) -> bool {
+        matches!(self, Self::ClientRead | Self::ClientWrite)
+    }
+}
+
 /// A phase and its limit in one word, so that one is never seen with the other's: phase in the low 8 bits, above them the
 /// limit in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +90,8 @@ impl Waiting {
 pub struct Half {
     waiting: AtomicU64,
     bytes: AtomicU64,
+    /// Those of them that came from the client, or went to it.
+    client_bytes: AtomicU64,
 }
 
 impl Half {
@@ -106,6 +115,19 @@ impl Half {
     pub fn progress(&self, n: usize) {
         // Only the owning thread writes: a plain add is enough.
         self.bytes.store(self.bytes.load(Ordering::Relaxed).wrapping_add(n as u64), Ordering::Release);
+    }
+
+    /// The same, of whom it waited for.
+    pub fn moved(&self, waiting: Waiting, n: usize) {
+        if waiting.phase().is_client() {
+            self.client_bytes.store(self.client_bytes().wrapping_add(n as u64), Ordering::Relaxed);
+        }
+        self.progress(n);
+    }
+
+    /// Bytes moved from or to clients, of all sessions so far.
+    pub fn client_bytes(&self) -> u64 {
+        self.client_bytes.load(Ordering::Relaxed)
     }
 
     /// What it waits for, and all that it has moved so far; both at one moment.
@@ -136,6 +158,8 @@ pub struct Sockets {
     pub due: Option<Instant>,
     /// Which session the slot runs: a late reset must not hit the next one.
     session: u64,
+    /// Counts sessions and their exchanges.
+    exchange: u64,
 }
 
 /// One worker's line of the table.
@@ -158,7 +182,8 @@ impl Slot {
     /// A session begins to run here. `id` is its number for `cut_session`.
     pub fn enter(&self, client: &Arc<Socket>, id: u64) {
         let mut sockets = self.sockets.lock();
-        *sockets = Sockets { client: Some(Arc::clone(client)), session: id, ..Sockets::default() };
+        let exchange = sockets.exchange + 1;
+        *sockets = Sockets { client: Some(Arc::clone(client)), session: id, exchange, ..Sockets::default() };
         drop(sockets);
         self.request.progress(1);
         self.response.progress(1);
@@ -172,6 +197,7 @@ impl Slot {
             None => {
                 sockets.backend = Some(Arc::clone(backend));
                 sockets.due = due;
+                sockets.exchange += 1;
                 Ok(())
             }
         }
@@ -180,8 +206,8 @@ impl Slot {
     /// Takes the backend out, before it is kept or closed. Who finds a cut keeps nothing.
     pub fn leave_backend(&self) -> Result<(), Cut> {
         let mut sockets = self.sockets.lock();
-        sockets.backend = None;
         sockets.due = None;
+        sockets.backend = None;
         sockets.cut.map_or(Ok(()), |reason| Err(Cut(reason)))
     }
 
@@ -267,6 +293,11 @@ impl Sockets {
             backend.cut();
         }
         first
+    }
+
+    /// Which exchange runs, of all that the slot has had.
+    pub fn exchange(&self) -> u64 {
+        self.exchange
     }
 
     /// The first reason stays; whatever runs out after it is cut as well.

@@ -210,17 +210,24 @@ impl Server {
         threads.spawn("waiter".into(), Box::new(move || waiter.run()))?;
         let (registry, published, stop) =
             (Arc::clone(&shared.registry), Arc::clone(&shared.published), self.acceptor.stop.clone());
-        let access = Arc::clone(&shared.access);
+        let (access, queue) = (Arc::clone(&shared.access), self.queue.clone());
         threads.spawn(
             "reaper".into(),
             Box::new(move || {
-                reaper::run(&registry, &stop, || {
-                    let snapshot = published.current();
-                    let limit = snapshot.config.timeouts.backend_idle;
-                    snapshot.backends().for_each(|backend| backend.sweep(limit));
-                    flood::tell();
-                    access.complain();
-                });
+                let rate_min = || published.current().config.limits.client_rate_min;
+                reaper::run(
+                    &registry,
+                    &stop,
+                    rate_min,
+                    || !queue.is_empty(),
+                    || {
+                        let snapshot = published.current();
+                        let limit = snapshot.config.timeouts.backend_idle;
+                        snapshot.backends().for_each(|backend| backend.sweep(limit));
+                        flood::tell();
+                        access.complain();
+                    },
+                );
             }),
         )?;
         let (permits, queue) = (Arc::clone(&shared.permits), self.queue.clone());

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Bytes written to a socket that its peer has not acknowledged (TCP) or not read (Unix). ioctl(2) SIOCOUTQ: rustix has
 /// it for neither family.
@@ -13,6 +14,19 @@ pub fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u64> {
         0 => Ok(u64::try_from(bytes).unwrap_or(0)),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// How long a segment and its acknowledgement take to the peer of a TCP connection, smoothed (TCP_INFO); rustix has it not.
+pub fn round_trip(fd: BorrowedFd<'_>) -> io::Result<Duration> {
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: a tcp_info is numbers alone, for which all zeros is valid; the kernel writes `len` bytes to it at the most.
+    let (result, info) = unsafe {
+        let mut info: libc::tcp_info = std::mem::zeroed();
+        let result =
+            libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut len);
+        (result, info)
+    };
+    if result == 0 { Ok(Duration::from_micros(info.tcpi_rtt.into())) } else { Err(io::Error::last_os_error()) }
 }
 
 /// How many bytes the kernel takes that it cannot send yet (TCP_NOTSENT_LOWAT). Set on a listener, accepted sockets have it.

@@ -184,6 +184,11 @@ impl Socket {
         let _not_connected = rustix::net::shutdown(&self.fd, how);
     }
 
+    /// How far away the peer is: the time of a round trip. A Unix socket, and a connection that has ended, are near.
+    pub fn round_trip(&self) -> Duration {
+        if self.tcp { sys::round_trip(self.fd.as_fd()).unwrap_or_default() } else { Duration::ZERO }
+    }
+
     /// Bytes written that the peer has not acknowledged.
     pub fn unacknowledged(&self) -> io::Result<u64> {
         sys::unacknowledged(self.fd.as_fd())

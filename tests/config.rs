@@ -247,7 +247,7 @@ fn defaults_are_those_of_the_issue() {
         timeouts.backend_idle,
     ];
     assert_eq!(seconds.map(|timeout| timeout.as_millis()), [10, 60, 30, 60, 3, 60, 3600, 5, 4].map(|s| s * 1000));
-    assert_eq!(timeouts.exchange, None);
+    assert_eq!((timeouts.exchange, limits.client_rate_min), (None, Some(1024)));
     assert_eq!((limits.header_size, limits.uri_size, limits.header_count), (32 << 10, 8 << 10, 100));
     assert_eq!((limits.body_size, limits.requests_per_connection), (None, None));
     assert_eq!(limits.connections_per_ip, PerIp { limit: Some(256), everyone: false });
@@ -274,6 +274,7 @@ fn every_key_means_what_it_says() {
     );
     assert!(identity.groups.contains(&7), "{identity:?}");
     assert_eq!(config.timeouts.exchange, Some(Duration::from_secs(600)));
+    assert_eq!(config.limits.client_rate_min, None);
     assert_eq!(config.limits.body_size, Some(2 << 30));
     assert_eq!(config.limits.connections_per_ip, PerIp { limit: Some(10), everyone: true });
     assert_eq!(config.log.file, LogFile::Path("./router.log".into()));

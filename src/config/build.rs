@@ -103,6 +103,7 @@ fn limits(b: &mut Builder<'_>, s: &Section) -> Limits {
         header_count: b.count(s, &schema::HEADER_COUNT),
         body_size: units::limit(b.scalar(s, &schema::BODY_SIZE, units::size)),
         connections_per_ip: per_ip(b, s),
+        client_rate_min: units::limit(b.scalar(s, &schema::CLIENT_RATE_MIN, units::size)),
         requests_per_connection: units::limit(b.scalar(s, &schema::REQUESTS_PER_CONNECTION, units::count)),
         parked_heads: b.size(s, &schema::PARKED_HEADS),
     }

@@ -124,6 +124,8 @@ pub struct Limits {
     pub body_size: Option<u64>,
     /// Sessions of one client.
     pub connections_per_ip: PerIp,
+    /// Bytes a second that a client must move while it is waited for; `0` is none.
+    pub client_rate_min: Option<u64>,
     /// Exchanges of one session; `0` is none.
     pub requests_per_connection: Option<u64>,
     /// Bytes set aside for heads that have not arrived whole.

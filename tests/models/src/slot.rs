@@ -28,7 +28,7 @@ impl Reaper {
 
     fn look(mut self) -> Self {
         self.now += 10 * LIMIT;
-        reaper::look(self.registry.slot(0), &mut self.seen, self.now);
+        reaper::look(self.registry.slot(0), &mut self.seen, self.now, None);
         self
     }
 
