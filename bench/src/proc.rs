@@ -57,6 +57,17 @@ pub fn pss_kb(session: u32) -> u64 {
     members(session).filter_map(|(pid, _)| field(&rollup(pid), "Pss:")).sum()
 }
 
+/// Memory that only they have, in the machine or swapped out: heap, stacks, buffers. Pages of files are left out, since what
+/// the kernel keeps of those, and counts to whom, depends on everybody else who has them.
+pub fn private_kb(session: u32) -> u64 {
+    let rollup = |pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    members(session).map(|(pid, _)| parse_private(&rollup(pid))).sum()
+}
+
+fn parse_private(rollup: &str) -> u64 {
+    ["Anonymous:", "Swap:"].iter().filter_map(|name| field(rollup, name)).sum()
+}
+
 /// Processes of the session that have not ended.
 pub fn living(session: u32) -> Vec<u32> {
     members(session).filter(|(_, stat)| !stat.ended()).map(|(pid, _)| pid).collect()
@@ -111,6 +122,14 @@ mod tests {
 
     const LINE: &str = "4242 (nginx: a) b) S 4240 4239 4238 0 -1 4194304 104 0 0 0 250 125 30 5 20 0 1 0 283926 3133440 \
                         416 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
+
+    #[test]
+    fn private_memory_is_that_of_no_file_also_when_it_is_swapped_out() {
+        let rollup =
+            "Rss:  900 kB\nPss:  800 kB\nPrivate_Clean: 100 kB\nAnonymous:  70 kB\nSwap:  5 kB\nSwapPss:  4 kB\n";
+        assert_eq!(parse_private(rollup), 75);
+        assert_eq!(parse_private(""), 0);
+    }
 
     #[test]
     fn a_stat_line_is_read_past_its_name() {
