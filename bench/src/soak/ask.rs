@@ -153,6 +153,15 @@ impl Ask {
                 }
                 _ => return self.found(world, &format!("a failure that nothing excuses, {record:?}")),
             },
+            Err(Fault::Cut(_)) if self.deed.act == Act::Cut => {
+                world.count("cut by its origin", 1);
+                Outcome::Over
+            }
+            // The reset has overtaken the head.
+            Err(Fault::Nothing(Broken::Reset)) if self.deed.act == Act::Cut => {
+                world.count("cut by its origin", 1);
+                Outcome::Over
+            }
             Err(Fault::Cut(_)) if excused => {
                 world.count("cut while a backend was down", 1);
                 // Its origin ended it by closing: then nobody can know.
@@ -226,6 +235,9 @@ impl Ask {
             Broken::Ended | Broken::Reset => Fault::Cut(format!("an answer cut after {at} of {length} bytes")),
         })?;
         world.count("bytes received", bytes);
+        if status == 200 && self.deed.act == Act::Cut {
+            return Err(Fault::Wrong(format!("an answer that broke off looks whole, with {bytes} of {length} bytes")));
+        }
         if status == 200 && !without && bytes != length {
             let what = format!("an answer of {bytes} bytes that looks whole and has {length}");
             // An origin that is killed while it sends such a body has ended it, as far as anybody can see.

@@ -9,7 +9,8 @@ use super::message::{Framing, Reader};
 
 const REQUESTS_MAX: u64 = 20;
 const PAUSE_MS: u64 = 50;
-const PIPELINED_MAX: u64 = 6;
+/// More heads than a slice holds.
+const PIPELINED_MAX: u64 = 24;
 
 /// GET and HEAD, in all framings.
 pub fn visit(actor: &mut Actor<'_>) {
@@ -23,7 +24,7 @@ pub fn visit(actor: &mut Actor<'_>) {
             ask.last = actor.dice.one_in(2);
             // A Unix socket cannot be reset: there a cut answer without a length would look whole.
             ask.old = is_tcp && actor.dice.one_in(4);
-            if actor.dice.one_in(3) {
+            if ask.deed.act != Act::Cut && actor.dice.one_in(3) {
                 ask.deed.ending = Ending::Close;
             }
         }
@@ -52,6 +53,8 @@ fn any_get(actor: &mut Actor<'_>) -> Ask {
     match actor.dice.below(16) {
         0..=1 => ask.method = "HEAD",
         2 => ask.deed.act = Act::Interim,
+        // Nothing is no answer that breaks off.
+        4 if ask.deed.answer > 0 => ask.deed.act = Act::Cut,
         3 => {
             ask.way = &LATE;
             ask.deed.act = Act::Late;

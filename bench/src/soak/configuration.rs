@@ -86,19 +86,23 @@ pub fn weight(name: &str, generation: u64) -> u64 {
     }
 }
 
-/// The file of a generation, for a router whose directory is the room.
+/// The file of a generation, for a router whose directory is the room. Its slices are the smallest there are: heads and
+/// bodies meet the end of one all the time.
 pub fn file(generation: u64, places: &[Place], room: &Path) -> String {
     let room = room.display();
     let mut text = format!(
         "\
 [server]
 workers = 32
+slice_size = 4k
 drain_timeout = {DRAIN_S}s
 [timeouts]
 header = 8s
 idle = {IDLE_S}s
 response = 20s
 queue = 20s
+[limits]
+header_size = 4k
 [log]
 level = warn
 access = {room}/access.log

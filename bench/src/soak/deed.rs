@@ -17,6 +17,8 @@ pub enum Act {
     Late,
     /// Two interim answers, then the answer.
     Interim,
+    /// Break off in the middle of the answer.
+    Cut,
     /// Switch protocols, send back what comes; end after so many bytes if `answer` says how many.
     Tunnel,
 }
@@ -40,13 +42,14 @@ pub struct Deed {
     pub answer: u64,
 }
 
-const ACTS: [(Act, &str); 7] = [
+const ACTS: [(Act, &str); 8] = [
     (Act::Get, "get"),
     (Act::Sum, "sum"),
     (Act::Echo, "echo"),
     (Act::Early, "early"),
     (Act::Late, "late"),
     (Act::Interim, "interim"),
+    (Act::Cut, "cut"),
     (Act::Tunnel, "tunnel"),
 ];
 const ENDINGS: [(Ending, &str); 3] =

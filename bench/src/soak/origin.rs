@@ -113,7 +113,7 @@ impl Origin {
         let mut answer = Answer {
             stream,
             ending: deed.ending,
-            body: Pattern::of_answer(token),
+            pattern: Pattern::of_answer(token),
             dice,
             head: format!(
                 "X-Token: {token}\r\nX-Backend: {}\r\nX-Path: {path}\r\nX-Seen-Route: {}\r\nX-Seen-Host: {}\r\n{}",
@@ -148,6 +148,10 @@ impl Origin {
                 let interim = format!("HTTP/1.1 103 Early Hints\r\nX-Token: {token}\r\n\r\n");
                 write_all(stream, interim.repeat(2).as_bytes())?;
                 answer.whole(deed.answer)?;
+            }
+            Act::Cut => {
+                answer.cut(deed.answer)?;
+                return Ok(false);
             }
             Act::Tunnel => {
                 answer.switch()?;
@@ -185,7 +189,7 @@ impl Upload {
 struct Answer<'a> {
     stream: &'a Stream,
     ending: Ending,
-    body: Pattern,
+    pattern: Pattern,
     dice: Dice,
     /// Its own fields.
     head: String,
@@ -203,16 +207,33 @@ impl Answer<'_> {
 
     fn whole(&mut self, length: u64) -> Result<(), Broken> {
         self.only_head(length)?;
+        self.body(length)?;
+        self.end()
+    }
+
+    /// All but the end of it: broken off behind a chunk, or in one.
+    fn cut(&mut self, length: u64) -> Result<(), Broken> {
+        // Without its last chunk an answer has no end, though nothing of the body is missing.
+        let part = self.dice.below(length + u64::from(self.ending == Ending::Chunked));
+        self.only_head(length)?;
+        self.body(part)?;
+        if self.ending == Ending::Chunked && part < length && self.dice.one_in(2) {
+            write_all(self.stream, format!("{:x}\r\n", length - part).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, length: u64) -> Result<(), Broken> {
         let mut bytes = vec![0; 64 * 1024];
         let mut at = 0;
         while at < length {
             let n = (self.dice.size(64 * 1024 - 1) + 1).max(length / 64).min(length - at).min(64 * 1024);
             let piece = &mut bytes[..n as usize];
-            self.body.fill(at, piece);
+            self.pattern.fill(at, piece);
             self.piece(piece)?;
             at += n;
         }
-        self.end()
+        Ok(())
     }
 
     fn piece(&self, bytes: &[u8]) -> Result<(), Broken> {
