@@ -50,8 +50,8 @@ use crate::room::Room;
 
 /// The router keeps backend connections for 4 s, and a client may have gone without a word.
 const REST_TIME: Duration = Duration::from_secs(20);
-/// The router's memory may grow by so much from the third quarter to the last, however long they are: some 15 KB are usual
-/// in runs of a minute, and 150 in those of half an hour.
+/// The router's memory may grow by so much from the third quarter to the last, however long they are: some 50 KB are usual
+/// in runs of a minute, and 140 in those of seven.
 const GROWTH_KB_MAX: i64 = 512;
 const MEMORY_KB_MAX: u64 = 64 * 1024;
 const CLIENT_STACK: usize = 512 * 1024;
@@ -115,7 +115,10 @@ fn load(
             trouble.step(origins, ledger)?;
             ledger.read(world);
             memory.sample(router.pid());
-            pause()
+            let slept = Instant::now();
+            pause()?;
+            world.slept(slept.elapsed());
+            Ok(())
         };
         let parts = CAST.iter().flat_map(|&(part, play, count)| (0..count).map(move |n| (format!("{part}{n}"), play)));
         let mut outcome = Ok(());
@@ -204,5 +207,6 @@ fn report(options: &Soak, world: &World, ledger: &Ledger, memory: &Memory, after
         memory.max_kb() as f64 / 1024.0,
         memory.growth_kb(),
     );
+    println!("stood still   {:.2} s at most", world.longest_sleep().as_secs_f64());
     println!("rest          {} threads, {} descriptors: as before", after.threads, after.descriptor_count());
 }

@@ -11,6 +11,8 @@ use super::stream::Address;
 
 /// Findings that are shown; all are counted.
 const SHOWN: usize = 20;
+/// A few milliseconds that took so long are told at once.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// Where the router listens.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub struct World {
     /// Generations that may be in force: the last that is known to be, and the last that was asked for.
     pub oldest: AtomicU64,
     pub newest: AtomicU64,
+    /// Milliseconds that the shortest of sleeps has taken at most.
+    longest_sleep: AtomicU64,
     outages: Mutex<Vec<Outage>>,
     findings: Mutex<Vec<String>>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
@@ -54,6 +58,7 @@ impl World {
             stop: AtomicBool::new(false),
             oldest: AtomicU64::new(generation),
             newest: AtomicU64::new(generation),
+            longest_sleep: AtomicU64::new(0),
             outages: Mutex::default(),
             findings: Mutex::default(),
             counts: Mutex::default(),
@@ -84,6 +89,19 @@ impl World {
 
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.counts).clone()
+    }
+
+    /// A sleep of a few milliseconds took so long. When it was seconds the machine stood still, and every deadline that came
+    /// meanwhile has been met by the router as soon as it went on: findings of that moment are to be read with this in mind.
+    pub fn slept(&self, took: Duration) {
+        if took > STANDSTILL {
+            eprintln!("bench: the machine stood still for {:.1} s", took.as_secs_f64());
+        }
+        self.longest_sleep.fetch_max(took.as_millis() as u64, SeqCst);
+    }
+
+    pub fn longest_sleep(&self) -> Duration {
+        Duration::from_millis(self.longest_sleep.load(SeqCst))
     }
 
     pub fn record(&self, record: Record) {
