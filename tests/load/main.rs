@@ -8,6 +8,7 @@ mod costs;
 mod crowds;
 mod origin;
 mod signals;
+mod slow;
 mod storms;
 #[path = "../support/mod.rs"]
 mod support;

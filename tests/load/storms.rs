@@ -32,7 +32,7 @@ fn storm(connections: u64, seconds: u32) {
 }
 
 /// Raises the limit that programs started from here inherit.
-fn enough_files(needed: u64) -> bool {
+pub fn enough_files(needed: u64) -> bool {
     let hard = getrlimit(Resource::Nofile).maximum;
     if hard.is_some_and(|hard| hard < needed) {
         return false;
