@@ -168,7 +168,7 @@ impl RequestHalf<'_> {
             if outcome.end == ResponseEnd::Switched {
                 return self.tunnel(&connection, &outcome);
             }
-            return self.conclude(&connection, &outcome, None, 0, true);
+            return self.conclude(&connection, &outcome, 0, true);
         }
     }
 
@@ -200,15 +200,17 @@ impl RequestHalf<'_> {
             Err(error) => Err(PumpFault::Sink(error)),
         };
         let read_on = matches!(first, Ok(false));
-        let (sent, outcome) = match first {
+        let outcome = match first {
             // All of it was here: nobody else is needed.
-            Ok(true) => (Ok(()), self.turn_around(connection)),
-            // Nobody waits for an answer; what was sent is cut short when the connection is closed.
-            Err(fault @ (PumpFault::Framing(_) | PumpFault::TooLarge)) => {
-                let refused = ResponseEnd::Failed { reason: CloseReason::BackendClosed, answered: false, begun: false };
-                (Err(fault), Outcome { end: refused, status: None, bytes: 0, first_byte: None })
-            }
-            Err(fault) => (Err(fault), self.turn_around(connection)),
+            Ok(true) => self.turn_around(connection),
+            Err(fault) => match blame(&fault) {
+                None => self.turn_around(connection),
+                // Nobody waits for an answer; what was sent is cut short when the connection is closed.
+                Some(reason) => {
+                    let end = ResponseEnd::Failed { reason, answered: false, begun: false };
+                    Outcome { end, status: None, bytes: 0, first_byte: None }
+                }
+            },
             Ok(false) => {
                 self.start_partner(connection, JobKind::Response(self.plan.facts));
                 if self.plan.facts.expects_continue {
@@ -217,25 +219,25 @@ impl RequestHalf<'_> {
                 let sent = pump.fill(self.buf);
                 pump.reading = Waiting::new(Phase::ClientRead, timeouts.body);
                 let sent = sent.and_then(|()| pump.run(self.buf, &mut head, at_end));
-                if let Some(reason) = sent.as_ref().err().and_then(blame) {
-                    // What was sent must not be taken for a whole request, and who waits for its answer is woken.
+                if let Some(reason) = sent.err().as_ref().and_then(blame) {
+                    // What was sent must not be taken for a whole request, and who waits for its answer is woken: with this
+                    // reason, unless it has one of its own already.
                     self.slot.note(reason);
                     connection.socket.cut();
                 }
                 self.slot.request.wait(Waiting::BUSY);
-                (sent, self.join_partner())
+                self.join_partner()
             }
         };
         let bytes_in = pump.moved;
         head.clear();
         self.worker.request_head = head;
-        let fault = sent.err().and_then(|fault| blame(&fault).map(|own| self.slot.cut_reason().unwrap_or(own)));
         // Nothing of the client's can break after its last byte was read: with a fault it is false.
         let request_read = ended.load(Ordering::SeqCst);
         // A partner that fails stops the client's input to wake us. All of the body may be here all the same, but no other
         // request can come.
         let stopped = read_on && matches!(outcome.end, ResponseEnd::Failed { .. });
-        Exchanged { read_on, ..self.conclude(connection, &outcome, fault, bytes_in, request_read && !stopped) }
+        Exchanged { read_on, ..self.conclude(connection, &outcome, bytes_in, request_read && !stopped) }
     }
 
     fn send_head(&mut self, connection: &Connection, forward: &Forward) -> std::io::Result<()> {
@@ -332,14 +334,7 @@ impl RequestHalf<'_> {
     }
 
     /// What is kept of it. Whether all of the request had been read was asked when the answer was (`response`): it stays so.
-    fn conclude(
-        &mut self,
-        connection: &Connection,
-        outcome: &Outcome,
-        fault: Option<CloseReason>,
-        bytes_in: u64,
-        request_read: bool,
-    ) -> Exchanged {
+    fn conclude(&mut self, connection: &Connection, outcome: &Outcome, bytes_in: u64, request_read: bool) -> Exchanged {
         let uncut = self.slot.leave_backend().is_ok();
         let (reason, keep, begun) = match outcome.end {
             ResponseEnd::Complete { keep_client, keep_backend } => {
@@ -350,8 +345,7 @@ impl RequestHalf<'_> {
             }
             // A tunnel does not come here: without a body it was handled, and with one no upgrade is asked for.
             ResponseEnd::Switched => (CloseReason::Done, false, true),
-            // The request half's own reason comes first: it is why the backend was cut.
-            ResponseEnd::Failed { reason, begun, .. } => (fault.unwrap_or(reason), false, begun),
+            ResponseEnd::Failed { reason, begun, .. } => (reason, false, begun),
         };
         Exchanged {
             backend: Some(Arc::clone(&connection.backend)),
