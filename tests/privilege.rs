@@ -186,6 +186,13 @@ fn who_is_not_root_is_told_and_who_is_the_user_already_is_not() {
     for words in ["cannot become user 47110", "is user 47113", "start it as root", "[server]"] {
         assert!(failed.stderr.contains(words), "{words}: {}", failed.stderr);
     }
+    // One that is user or group in effect, and could be root's again whenever it likes.
+    for ids in [["--euid=47110", "--regid=47111"], ["--reuid=47110", "--egid=47111"]] {
+        let in_effect = ["setpriv", ids[0], ids[1], "--clear-groups"];
+        let failed = run(&dir, &["run", "-c", &file], &Setup { through: &in_effect, ..Setup::default() });
+        assert_eq!(failed.code, Some(1), "{ids:?}: {}", failed.stderr);
+        assert!(failed.stderr.contains("cannot become user 47110"), "{}", failed.stderr);
+    }
     let same = ["setpriv", "--reuid=47110", "--regid=47111", "--clear-groups"];
     let setup = Setup { through: &same, ..Setup::default() };
     let router = Router::start_with(&format!("{}{SERVER}", one_pool(&origin, "")), &setup);
