@@ -31,7 +31,7 @@ pub struct Entry<'a> {
     pub pool: &'a str,
     /// Address of the backend.
     pub backend: &'a str,
-    /// Request id.
+    /// Request id: nothing in it is to be escaped (`ids`).
     pub id: &'a [u8],
     /// From the head read to the first byte of the answer.
     pub first_byte: Option<Duration>,
@@ -214,7 +214,7 @@ impl Scratch {
             escape(line, value.as_bytes(), b"\\x");
         }
         line.extend_from_slice(b" id=");
-        escape(line, entry.id, b"\\x");
+        line.extend_from_slice(entry.id);
         match entry.first_byte {
             Some(first_byte) => put_key(line, b" ttfb_us=", micros(first_byte)),
             None => line.extend_from_slice(b" ttfb_us=-"),
@@ -246,7 +246,7 @@ impl Scratch {
             line.push(b'"');
         }
         line.extend_from_slice(b",\"id\":\"");
-        escape(line, entry.id, b"\\u00");
+        line.extend_from_slice(entry.id);
         line.extend_from_slice(b"\",\"ttfb_us\":");
         match entry.first_byte {
             Some(first_byte) => put_key(line, b"", micros(first_byte)),
