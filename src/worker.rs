@@ -124,6 +124,7 @@ mod tests {
     use crate::registry::Registry;
     use crate::session::Entrance;
     use crate::snapshot::{Published, Snapshot};
+    use crate::sync::Ordering;
     use crate::transport::{Socket, faults};
     use crate::waiter::Waiter;
     use std::io::{Read, Write};
@@ -178,6 +179,25 @@ mod tests {
         }
         let taken = (0..2 * KEPT_FIRST).map(|_| next(&shared, &mut worker, &queue).expect("there are more").token);
         assert_eq!(taken.filter(|token| *token == kept.token).count(), 1);
+    }
+
+    #[test]
+    fn after_thirty_two_pipelined_requests_the_rest_waits_for_its_turn() {
+        let (shared, entrance) = (shared(), Entrance::new(1));
+        let (_channel, queue) = crossbeam_channel::bounded(1);
+        let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
+        let (partner, _response) = pair::new(0, registry, waiter, Arc::clone(&shared.counters));
+        let mut worker = Worker::new(0, partner, queue);
+        let (greedy, mut client) = session(&shared, &entrance);
+        assert!(greedy.state.take());
+        client.write_all(&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(70)).expect("room");
+        for answered in [32, 64, 70] {
+            // Also though nobody else is known to wait.
+            run(&shared, &mut worker, &greedy);
+            assert_eq!(greedy.exchanges.load(Ordering::SeqCst), answered);
+            assert_eq!(greedy.state.take(), answered < 70, "it is queued as long as there is a rest");
+        }
+        assert!(greedy.state.is_parked());
     }
 
     #[test]

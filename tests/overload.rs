@@ -299,8 +299,9 @@ fn a_client_that_reads_nothing_is_let_go() {
     let mut client = router.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let (mut conn, _) = origin.accept_request();
+    let answer = reply(200, &[], pattern(100_000_000));
     let begun = Instant::now();
-    let sent = conn.try_send(reply(200, &[], pattern(100_000_000)));
+    let sent = conn.try_send(answer);
     assert!(sent.is_err(), "100 MB were taken for a client that reads nothing");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     router.assert_at_rest();
@@ -330,23 +331,7 @@ fn whoever_waits_has_its_turn_before_the_rest_of_what_another_has_pipelined() {
         assert_eq!(greedy.read_response().status, 200);
     }
     let turn = origin.requests().iter().position(|request| request.target == "/modest").expect("it was asked");
-    assert!(turn <= 40, "after {turn} of the other's");
-}
-
-#[test]
-fn pipelining_clients_do_not_starve_others() {
-    let origin = quick();
-    let router = Router::to_with(&origin, "[server]\nworkers = 1");
-    let many = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500);
-    let mut greedy = router.client();
-    greedy.send(&many);
-    let mut modest = router.client();
-    let begun = Instant::now();
-    assert_eq!(modest.get("/").status, 200);
-    assert!(begun.elapsed() < ms(2000), "{:?}", begun.elapsed());
-    for _ in 0..500 {
-        assert_eq!(greedy.read_response().status, 200);
-    }
+    assert_eq!(turn, 1, "behind the one that ran");
 }
 
 #[test]
