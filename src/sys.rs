@@ -87,3 +87,15 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, and has had no owner before, as the flag showed.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_process_has_opened_is_not_adopted() {
+        let ours = std::fs::File::open("/dev/null").expect("open");
+        let adopted = adopt(ours.as_raw_fd()).map(std::mem::ManuallyDrop::new);
+        assert!(adopted.is_err(), "it would be closed twice");
+    }
+}

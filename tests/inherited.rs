@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use support::router::{Signal, one_pool};
 use support::{Client, DEADLINE, Origin, Router, ServingOrigin, Setup, TempDir, eventually, ms, reply, run};
 
@@ -73,6 +74,7 @@ fn a_socket_that_was_passed_is_served_and_outlives_the_router() {
     let seen = flags(&router, 3);
     assert!(seen.contains(OFlags::CLOEXEC), "whatever it executed would have it");
     assert!(!seen.contains(OFlags::NONBLOCK), "its acceptor would never sleep");
+    assert!(sockopt::tcp_nodelay(&listener).expect("the option"), "connections have it from their listener");
     router.assert_at_rest();
     assert!(router.stop().success());
     assert!(!rustix::fs::fcntl_getfl(&listener).expect("flags").contains(OFlags::NONBLOCK), "changed while draining");
@@ -175,9 +177,13 @@ fn what_cannot_be_taken_is_explained() {
         UdpSocket::bind("127.0.0.1:0").expect("bind"),
     );
     let file = std::fs::File::open("/dev/null").expect("open");
-    for (socket, what) in
-        [(&client as &dyn AsFd, "does not listen"), (&udp, "no stream socket"), (&file, "descriptor 3")]
-    {
+    let other = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None).expect("a socket");
+    for (socket, what) in [
+        (&client as &dyn AsFd, "does not listen"),
+        (&udp, "no stream socket"),
+        (&other, "neither TCP nor a Unix socket"),
+        (&file, "descriptor 3"),
+    ] {
         let said = Passed::new(&[socket], "LISTEN_FDS=1").fails(&any);
         assert!(said.contains("cannot listen on") && said.contains(what), "{what}: {said}");
     }
