@@ -316,5 +316,6 @@ fn memory_is_flat_however_many_clients_reset_in_whatever_phase() {
     let before = (0..3).map(|_| round()).last().expect("three");
     let after: Vec<u64> = (0..4).map(|_| round()).collect();
     let grown = after.iter().max().expect("four").saturating_sub(before);
-    assert!(grown < 1024 * 1024, "{grown} bytes more than {before}: {after:?}");
+    // Room for workers and slices that nobody needed before, and not for 160 bytes a client.
+    assert!(grown < 256 * 1024, "{grown} bytes more than {before}: {after:?}");
 }

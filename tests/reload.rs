@@ -56,8 +56,8 @@ fn no_kind_of_broken_file_stops_the_service() {
     let more = |lines: &str| format!("{}{lines}\n", says("x")).into_bytes();
     let broken: [(&str, Vec<u8>); 21] = [
         ("empty", Vec::new()),
-        ("NUL", b"[listen:http]\naddress = :\0\n".to_vec()),
-        ("bad UTF-8", b"[listen:http]\naddress = \xff\n".to_vec()),
+        ("NUL", more("# \0")),
+        ("bad UTF-8", [says("x").as_bytes(), b"# \xff\n"].concat()),
         ("UTF-16", [b"\xff\xfe".to_vec(), says("x").encode_utf16().flat_map(u16::to_le_bytes).collect()].concat()),
         ("too large", b"# filler\n".repeat(120_000)),
         ("a line of 10 MB", [b"# ".to_vec(), vec![b'x'; 10_000_000], b"\n".to_vec(), says("x").into_bytes()].concat()),
@@ -80,10 +80,11 @@ fn no_kind_of_broken_file_stops_the_service() {
     let mut client = router.client();
     let before = router.counters();
     let path = router.dir().file("config.ini");
-    let refused = |kind: &str, client: &mut Client| {
+    let refused = |kind: &str, why: &str, client: &mut Client| {
         let mark = router.log_mark();
         router.signal(Signal::HUP);
-        router.wait_log_after(mark, "config.ini");
+        let said = router.wait_log_after(mark, "config.ini");
+        assert!(said.contains(why), "{kind}: {said}");
         router.wait_log_after(mark, "stays in force");
         assert_eq!(client.get("/").text().trim_end(), "good", "{kind}");
         let check = run(router.dir(), &["check", "-c", &path], &Setup::default());
@@ -92,27 +93,29 @@ fn no_kind_of_broken_file_stops_the_service() {
     let mut kinds = broken.len() as u64;
     for (kind, bytes) in broken {
         router.write_config_bytes(bytes);
-        refused(kind, &mut client);
+        refused(kind, "config.ini", &mut client);
     }
     // What is no file at all, or cannot be read as one.
     type Make = fn(&str);
-    let no_files: [(&str, Make); 6] = [
-        ("no file", |_| {}),
-        ("a directory", |path| std::fs::create_dir(path).expect("mkdir")),
-        ("a link to nothing", |path| std::os::unix::fs::symlink("nowhere", path).expect("symlink")),
-        ("a link to itself", |path| std::os::unix::fs::symlink("config.ini", path).expect("symlink")),
-        ("a pipe that nobody writes to", |path| {
+    let no_files: [(&str, &str, Make); 6] = [
+        ("no file", "there is no such file", |_| {}),
+        ("a directory", "is a directory", |path| std::fs::create_dir(path).expect("mkdir")),
+        ("a link to nothing", "there is no such file", |path| {
+            std::os::unix::fs::symlink("nowhere", path).expect("symlink");
+        }),
+        ("a link to itself", "symbolic link", |path| std::os::unix::fs::symlink("config.ini", path).expect("symlink")),
+        ("a pipe that nobody writes to", "is not a regular file", |path| {
             let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
             rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).expect("mkfifo");
         }),
-        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).expect("bind"))),
+        ("a socket", "No such device", |path| drop(std::os::unix::net::UnixListener::bind(path).expect("bind"))),
     ];
     kinds += no_files.len() as u64;
-    for (kind, make) in no_files {
+    for (kind, why, make) in no_files {
         let _ = std::fs::remove_dir(&path);
         let _ = std::fs::remove_file(&path);
         make(&path);
-        refused(kind, &mut client);
+        refused(kind, why, &mut client);
     }
     let _ = std::fs::remove_file(&path);
     let after = router.assert_at_rest();

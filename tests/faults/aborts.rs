@@ -12,7 +12,7 @@ use crate::support::{DEADLINE, Origin, Router, TempDir, ms};
 use crate::wire::{Bytes, Head, read_sum};
 use crate::{ACCESS, ends};
 
-const COUNT: usize = 3000;
+const COUNT: usize = 10_000;
 const AT_ONCE: usize = 8;
 /// More than sockets hold.
 const BIG: usize = 1_000_000;

@@ -119,6 +119,7 @@ fn a_storm_of_signals_to_any_thread_fails_no_request() {
         assert_eq!(after[never], 0, "{never}: {after:?}");
     }
     assert!(after["generation"] > before["generation"], "SIGHUP was heard: {after:?}");
+    assert!(!router.log().contains("[ERROR]"), "a call that was interrupted has not failed: {}", router.log());
 }
 
 #[test]
