@@ -134,3 +134,14 @@ fn an_address_has_256_connections_and_who_may_be_many_clients_has_more_unless_th
     let networks = |n: u16| SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1), 1));
     assert_eq!(admitted("", (0..260).map(|n| Some(networks(n).into())), true), TRIES);
 }
+
+#[test]
+fn who_waits_when_an_acceptor_stops_is_accepted_though_others_went() {
+    let (acceptor, queue, _stop) = acceptor("");
+    let listener = listener(&acceptor);
+    let _clients = [(); 2].map(|()| TcpStream::connect(listener.bound()).expect("in the backlog"));
+    listener.stop();
+    faults::inject(Call::Accept, &[Errno::CONNABORTED, Errno::INTR]);
+    listener.run(&acceptor);
+    assert_eq!((queue.len(), faults::left()), (2, 0));
+}
