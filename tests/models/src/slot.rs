@@ -112,6 +112,34 @@ fn a_kept_backend_connection_was_never_cut() {
     });
 }
 
+/// One exchange of a session is over its time; the next one has no limit, and is not cut for it.
+#[test]
+fn an_exchange_is_not_cut_for_the_time_of_the_one_before_it() {
+    check(None, || {
+        let registry = Registry::new(1);
+        let slot = registry.slot(0);
+        let (client, _peer) = connection();
+        let ((late, _late), (next, _next)) = (connection(), connection());
+        // No other limit than that of the exchange runs out.
+        let waiting = Waiting::new(Phase::ResponseHead, 1000 * LIMIT);
+        slot.enter(&client, 1);
+        slot.enter_backend(&late, Some(Instant::now())).expect("not cut");
+        slot.response.wait(waiting);
+        let reaper = Reaper::new(&registry).look_meanwhile();
+        slot.response.wait(Waiting::BUSY);
+        let left = slot.leave_backend();
+        slot.forgive();
+        assert_eq!(slot.enter_backend(&next, None), Ok(()));
+        slot.response.wait(waiting);
+        assert_eq!(slot.leave_backend(), Ok(()), "it has no limit");
+        reaper.join().expect("no panic");
+        assert!(next.is_quiet() && client.is_quiet());
+        assert!(matches!(left, Ok(()) | Err(Cut(CloseReason::ExchangeLate))));
+        assert_eq!(late.is_quiet(), left.is_ok());
+        assert_eq!(slot.leave(), Ok(()), "it costs no session");
+    });
+}
+
 /// A stop cuts what runs, backend and all, while its backend connection goes back to be kept.
 #[test]
 fn a_connection_that_has_left_its_session_is_not_cut_with_it() {
