@@ -19,7 +19,7 @@ pub const SMALLEST: &str = "[listen:http]\naddress = :8080\npool = app\n\n[pool:
     args_conflicts_with_subcommands = false,
     after_help = "Signals: HUP reads the file again, TERM and INT finish, QUIT stops now, USR1 opens the logs again, \
                   USR2 writes the counters to the log.\n\
-                  Exit codes: 0 asked to stop, 1 failed while running, 2 usage, 78 configuration."
+                  Exit codes: 0 asked to stop, 1 failed while running, 2 usage, 74 output not written, 78 configuration."
 )]
 pub struct Cli {
     /// What to do; `run` when nothing is said.
@@ -88,14 +88,18 @@ impl Options {
     }
 }
 
-/// Completions for a shell.
-pub fn completions(shell: Shell, out: &mut dyn std::io::Write) {
-    clap_complete::generate(shell, &mut Cli::command(), "layer7router", out);
+/// Completions for a shell. Made in memory: clap_complete panics where it cannot write.
+pub fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "layer7router", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// The manual page.
-pub fn manual(out: &mut dyn std::io::Write) -> std::io::Result<()> {
-    clap_mangen::Man::new(Cli::command()).render(out)
+pub fn manual() -> std::io::Result<String> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@
 //! route admission rate
 //! client
 //! http
-//! ids buf arena transport sys clock yielding sync secrets
+//! ids buf arena transport sys clock yielding sync stdio secrets
 //! ```
 //!
 //! To come: `health` and `admin` beside `listener`, TLS beside `transport`.
@@ -61,6 +61,7 @@
 //! - `unsafe` only in [`sys`]: system calls that no well-kept crate wraps.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod access_log;
 pub mod admission;
@@ -110,6 +111,7 @@ pub mod secrets;
 pub mod server;
 pub mod session;
 pub mod snapshot;
+pub mod stdio;
 pub mod sync;
 pub mod sys;
 pub mod transport;

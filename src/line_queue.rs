@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::stdio;
 use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
 
 /// Bytes that may wait for the writer.
@@ -79,7 +80,7 @@ impl Output {
 
     /// Writes all of it, or says how much was written before it failed.
     fn write(&self, bytes: &[u8]) -> Result<(), (usize, Errno)> {
-        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let (stdout, stderr) = (stdio::stdout(), stdio::stderr());
         let fd = match self {
             Self::Nowhere => return Ok(()),
             // Not through the library's buffer: it does not say how much of a batch is out.

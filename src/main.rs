@@ -1,8 +1,8 @@
 //! The program: reads the command line, decides, delegates, and turns the outcome into an exit code.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
-use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ use layer7router::log_file::{self, LogHandle};
 use layer7router::pid_file::PidFile;
 use layer7router::privilege;
 use layer7router::server::{Prepared, Server, StartError};
+use layer7router::stdio;
 
 /// Failed while running.
 const FAILED: u8 = 1;
@@ -23,24 +24,37 @@ const FAILED: u8 = 1;
 const CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome = match cli.command {
-        _ if cli.test => check(&cli),
-        None | Some(Command::Run) => run(&cli),
-        Some(Command::Check) => check(&cli),
-        Some(Command::Config) => show(&cli),
-        Some(Command::Completions { shell }) => {
-            cli::completions(shell, &mut std::io::stdout());
-            Ok(())
-        }
-        Some(Command::Man) => cli::manual(&mut std::io::stdout()).map_err(|error| {
-            eprintln!("layer7router: {error}");
-            FAILED
-        }),
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => command(&cli),
+        Err(said) => usage(&said),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(code) => ExitCode::from(code),
+    }
+}
+
+fn command(cli: &Cli) -> Result<(), u8> {
+    match cli.command {
+        _ if cli.test => check(cli),
+        None | Some(Command::Run) => run(cli),
+        Some(Command::Check) => check(cli),
+        Some(Command::Config) => show(cli),
+        Some(Command::Completions { shell }) => stdio::wanted(&cli::completions(shell)),
+        Some(Command::Man) => stdio::wanted(&cli::manual().map_err(failed)?),
+    }
+}
+
+/// `--help` and `--version`, which are output, and what is wrong with the command line.
+fn usage(said: &clap::Error) -> Result<(), u8> {
+    let rendered = said.render();
+    let text = |styled: bool| if styled { rendered.ansi().to_string() } else { rendered.to_string() };
+    match u8::try_from(said.exit_code()) {
+        Ok(0) => stdio::wanted(&text(stdio::out_is_styled())),
+        code => {
+            stdio::err(&text(stdio::err_is_styled()));
+            Err(code.unwrap_or(FAILED))
+        }
     }
 }
 
@@ -107,7 +121,7 @@ fn start(
 
 /// Says why on stderr, and gives the exit code.
 fn failed(why: impl std::fmt::Display) -> u8 {
-    eprintln!("layer7router: {why}");
+    stdio::err(&format!("layer7router: {why}\n"));
     FAILED
 }
 
@@ -118,14 +132,12 @@ fn not_started(error: StartError) -> u8 {
 
 /// The bill and the addresses. Whoever started us may have closed stdout: that is no reason not to run.
 fn announce(server: &Server, quiet: bool) {
-    let mut out = std::io::stdout().lock();
-    if !quiet {
-        let _closed = writeln!(out, "{}", server.bill());
-    }
+    let mut text = if quiet { String::new() } else { format!("{}\n", server.bill()) };
     for (name, address) in server.bound() {
-        let _closed = writeln!(out, "listening on {name} {address}");
+        text.push_str(&format!("listening on {name} {address}\n"));
     }
-    let _closed = writeln!(out, "ready").and_then(|()| out.flush());
+    text.push_str("ready\n");
+    let _closed = stdio::out(&text);
     log::info!("layer7router {} is ready, generation {}", env!("CARGO_PKG_VERSION"), server.generation());
 }
 
@@ -133,42 +145,40 @@ fn announce(server: &Server, quiet: bool) {
 fn check(cli: &Cli) -> Result<(), u8> {
     let loaded = load(cli)?;
     let config = &loaded.config;
-    println!(
-        "{} is good: {} listeners, {} routes, {} pools",
+    stdio::wanted(&format!(
+        "{} is good: {} listeners, {} routes, {} pools\n",
         shown(&loaded.path),
         config.listens.len(),
         config.routes.len(),
         config.pools.len()
-    );
-    Ok(())
+    ))
 }
 
 /// The top-level entry point for `config`.
 fn show(cli: &Cli) -> Result<(), u8> {
     let loaded = load(cli)?;
-    let mut section = String::new();
-    let mut out = std::io::stdout().lock();
+    let (mut section, mut text) = ("", String::new());
     for setting in &loaded.settings {
         if setting.section != section {
             let space = if section.is_empty() { "" } else { "\n" };
-            let _closed = writeln!(out, "{space}[{}]", setting.section);
-            section.clone_from(&setting.section);
+            text.push_str(&format!("{space}[{}]\n", setting.section));
+            section = &setting.section;
         }
         let line = format!("{} = {}", setting.key, setting.value);
-        let _closed = writeln!(out, "{line:<48} {}", setting.origin);
+        text.push_str(&format!("{line:<48} {}\n", setting.origin));
     }
-    Ok(())
+    stdio::wanted(&text)
 }
 
 fn load(cli: &Cli) -> Result<Loaded, u8> {
     let loaded = if cli.from.is_empty() {
         let Some(path) = cli.options.file() else {
-            eprintln!(
+            stdio::err(&format!(
                 "layer7router: no configuration: neither {} exists. The smallest useful one is\n\n{}\n\
-                 or, with no file at all: layer7router --from :8080 --to 127.0.0.1:3000",
+                 or, with no file at all: layer7router --from :8080 --to 127.0.0.1:3000\n",
                 cli::DEFAULT_PATHS.join(" nor "),
                 cli::SMALLEST
-            );
+            ));
             return Err(CONFIG);
         };
         read(&path)
@@ -176,12 +186,11 @@ fn load(cli: &Cli) -> Result<Loaded, u8> {
         config::from_flags(&cli.from, &cli.to)
     };
     loaded.map_err(|reports| {
-        let terminal = std::io::stderr().is_terminal();
-        if matches!(cli.command, None | Some(Command::Run)) && !cli.test && !terminal {
+        if matches!(cli.command, None | Some(Command::Run)) && !cli.test && !stdio::err_is_terminal() {
             // What a service manager puts into its log has no lines of the file in it: there may be a secret on one.
-            reports.iter().for_each(|report| eprintln!("layer7router: {report}"));
+            reports.iter().for_each(|report| stdio::err(&format!("layer7router: {report}\n")));
         } else {
-            eprintln!("{}", reports.render(terminal));
+            stdio::err(&format!("{}\n", reports.render(stdio::err_is_styled())));
         }
         CONFIG
     })
