@@ -43,7 +43,7 @@
 //! route admission rate
 //! client
 //! http
-//! ids buf arena transport sys clock yielding sync stdio secrets
+//! ids buf arena transport sys clock yielding sync stdio secrets printable
 //! ```
 //!
 //! To come: `health` and `admin` beside `listener`, TLS beside `transport`.
@@ -98,6 +98,7 @@ pub mod permits;
 pub mod pid_file;
 pub mod plan;
 pub mod pool;
+pub mod printable;
 pub mod privilege;
 pub mod pump;
 pub mod rate;

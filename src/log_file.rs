@@ -8,7 +8,6 @@
 //! ```
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, LineWriter, Write};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use time::macros::format_description;
 
 use crate::config::model::LogFile;
 use crate::line_queue::{LineQueue, Output};
+use crate::printable::{self, is_obeyed};
 use crate::sync::Arc;
 
 /// Bytes of a message; what is longer is cut, and says so.
@@ -144,12 +144,9 @@ fn config() -> Config {
         .build()
 }
 
-/// The message on one line, with nothing in it that a terminal or a reader of lines obeys. A backslash stays as it is:
-/// this is for eyes, not for reading back.
+/// The message on one line, with nothing in it that a terminal or a reader of lines obeys, and cut where it is too long.
 fn escape(message: &str) -> Cow<'_, str> {
-    // Beyond ASCII all that has no glyph of its own: C1, ends of lines, marks that turn the direction of text, tags.
-    let obeyed = |c: char| c.is_control() || (!c.is_ascii() && c.escape_debug().len() > 1);
-    if message.len() <= MESSAGE_BYTES_MAX && !message.contains(obeyed) {
+    if message.len() <= MESSAGE_BYTES_MAX && !message.contains(is_obeyed) {
         return Cow::Borrowed(message);
     }
     let mut line = String::with_capacity(message.len().min(MESSAGE_BYTES_MAX));
@@ -158,12 +155,7 @@ fn escape(message: &str) -> Cow<'_, str> {
             line.push_str(CUT);
             break;
         }
-        if obeyed(c) {
-            // Cannot fail: a String takes everything.
-            let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
+        printable::push(&mut line, c);
     }
     Cow::Owned(line)
 }

@@ -14,6 +14,7 @@ use layer7router::control::{self, Events};
 use layer7router::inherited::Inherited;
 use layer7router::log_file::{self, LogHandle};
 use layer7router::pid_file::PidFile;
+use layer7router::printable::printable;
 use layer7router::privilege;
 use layer7router::server::{Prepared, Server, StartError};
 use layer7router::stdio;
@@ -121,7 +122,10 @@ fn start(
 
 /// Says why on stderr, and gives the exit code.
 fn failed(why: impl std::fmt::Display) -> u8 {
-    stdio::err(&format!("layer7router: {why}\n"));
+    // It may name a path, and has lines of its own.
+    let why = why.to_string();
+    let lines: Vec<_> = why.lines().map(printable).collect();
+    stdio::err(&format!("layer7router: {}\n", lines.join("\n")));
     FAILED
 }
 
@@ -134,7 +138,8 @@ fn not_started(error: StartError) -> u8 {
 fn announce(server: &Server, quiet: bool) {
     let mut text = if quiet { String::new() } else { format!("{}\n", server.bill()) };
     for (name, address) in server.bound() {
-        text.push_str(&format!("listening on {name} {address}\n"));
+        text.push_str(&printable(&format!("listening on {name} {address}")));
+        text.push('\n');
     }
     text.push_str("ready\n");
     let _closed = stdio::out(&text);
@@ -147,7 +152,7 @@ fn check(cli: &Cli) -> Result<(), u8> {
     let config = &loaded.config;
     stdio::wanted(&format!(
         "{} is good: {} listeners, {} routes, {} pools\n",
-        shown(&loaded.path),
+        printable(&shown(&loaded.path)),
         config.listens.len(),
         config.routes.len(),
         config.pools.len()
@@ -165,7 +170,8 @@ fn show(cli: &Cli) -> Result<(), u8> {
             section = &setting.section;
         }
         let line = format!("{} = {}", setting.key, setting.value);
-        text.push_str(&format!("{line:<48} {}\n", setting.origin));
+        text.push_str(&printable(&format!("{line:<48} {}", setting.origin)));
+        text.push('\n');
     }
     stdio::wanted(&text)
 }

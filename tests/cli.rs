@@ -124,6 +124,49 @@ fn config_shows_every_effective_value_with_its_origin() {
 }
 
 #[test]
+fn nothing_that_a_terminal_obeys_is_printed_from_a_file_or_its_name() {
+    let dir = TempDir::new();
+    std::fs::create_dir(dir.path().join("conf.d")).expect("conf.d");
+    let name = "conf.d/\u{1b}[2J\u{9b}\u{202e}.ini";
+    dir.write("config.ini", format!("include = conf.d/*.ini\n{GOOD}"));
+    let traps = ['\u{1b}', '\u{9b}', '\u{202e}', '\u{2067}', '\u{200d}'];
+    let ask = |ini: &str, args: &[&str]| {
+        dir.write(name, ini);
+        let said = run(&dir, args, &Setup::default());
+        let text = said.stdout + &said.stderr;
+        assert!(!text.contains(traps), "{args:?}: {text:?}");
+        (said.code, text)
+    };
+    let shown = r"\u{1b}[2J\u{9b}\u{202e}.ini";
+    // A good file: a value that has no place for what joins, and where it is from.
+    let (code, text) = ask("[route:r]\nrespond = 200 \"👩\u{200d}👧\"\n", &["config"]);
+    let line = text.lines().find(|line| line.starts_with("respond = ")).expect("it is in force");
+    assert!(line.starts_with(r#"respond = 200 "👩\u{200d}👧""#) && line.ends_with(&format!("{shown}:2")), "{line}");
+    assert_eq!(code, Some(0));
+    // Bad ones: the picture, and the line for a service's log.
+    for (ini, place, picture) in [
+        ("[route:r]\nrespond = 200 \"a\u{202e}b\"\n", "2:17", r#"respond = 200 "a\u{202e}b""#),
+        ("[route:r]\nrespond = 200 \"a\u{9b}2J\"\n", "2:17", r#"respond = 200 "a\u{9b}2J""#),
+        ("[route:r]\n# \u{2067}deny = all\n", "2:3", r"# \u{2067}deny = all"),
+        ("[route:\u{200d}]\n", "1:1", r"[route:\u{200d}]"),
+    ] {
+        for args in [&["check"][..], &["config"]] {
+            let (code, text) = ask(ini, args);
+            assert_eq!(code, Some(78), "{text}");
+            assert!(text.contains(&format!("{shown}:{place}")) && text.contains(picture), "{text}");
+        }
+        let (code, text) = ask(ini, &["run"]);
+        assert_eq!(code, Some(78), "{text}");
+        assert!(text.lines().all(|line| line.contains(&format!("{shown}:{place}: "))), "{text}");
+    }
+    // The caret stands under what is wrong, however long that has become.
+    let (_, text) = ask("[route:r]\nrespond = 200 \"a\u{202e}b\"\n", &["check"]);
+    let under = text.lines().skip_while(|line| !line.contains("respond")).collect::<Vec<_>>();
+    let at = under[0].find(r"\u{202e}").expect("the picture");
+    assert_eq!((under[1].find('^'), under[1].matches('^').count()), (Some(at), r"\u{202e}".len()), "{text}");
+}
+
+#[test]
 fn completions_and_the_manual_are_generated() {
     for shell in ["bash", "zsh", "fish"] {
         let script = plainly(&["completions", shell]);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::Origin;
 use super::render::Reports;
+use crate::printable;
 
 /// After so many the rest is counted, not kept: a file of another kind has one on every line.
 const REPORTS_MAX: usize = 1000;
@@ -221,11 +222,8 @@ pub fn quoted(text: &str) -> String {
 
 /// The same without the backquotes: what a terminal or a log might take for more than text is escaped.
 pub fn shown(text: &str) -> String {
-    let escaped = |c: char| match c {
-        '"' | '\'' | '\\' => c.to_string(),
-        c => c.escape_debug().to_string(),
-    };
-    let mut shown: String = text.chars().take(QUOTED_CHARS_MAX).map(escaped).collect();
+    let mut shown = String::new();
+    text.chars().take(QUOTED_CHARS_MAX).for_each(|c| printable::push(&mut shown, c));
     if text.chars().nth(QUOTED_CHARS_MAX).is_some() {
         shown.push('…');
     }

@@ -3,7 +3,7 @@
 use super::diagnostics::{Collector, Report, Source, Span};
 use super::schema::{self, Key, SectionKind};
 use super::section::{Entry, Section};
-use super::source::control_name;
+use super::source::{is_refused, refused_name};
 use super::substitute::Value;
 
 /// The one listen.
@@ -44,9 +44,9 @@ fn entries(collector: &mut Collector, flag: &str, key: &'static Key, values: &[S
         let source = collector.add(Source::flag(flag, format!("{flag} {text}")));
         let start = flag.len() + 1;
         let at = Span { source, line: 1, start, end: start + text.len() };
-        let value = match text.chars().find(|c| c.is_control()) {
+        let value = match text.chars().find(|c| is_refused(*c)) {
             Some(c) => {
-                collector.report(Report::new(at, format!("the value holds {}", control_name(c))));
+                collector.report(Report::new(at, format!("the value holds {}", refused_name(c))));
                 None
             }
             None => Some(Value::literal(text, at)),

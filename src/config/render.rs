@@ -1,12 +1,17 @@
 //! Mistakes as they are shown: one line each for the log, a picture each for a person.
 //!
+//! A message may repeat what somebody wrote, and a path be called anything: all of it is escaped here, on its way out.
+//!
 //! Not here: what they are (`diagnostics`).
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::diagnostics::{Report, Source, Span};
+use crate::printable::{self, printable};
 
 /// A longer line is named, not shown.
 const SHOWN_LINE_BYTES_MAX: usize = 2000;
@@ -42,7 +47,7 @@ impl Reports {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
         for report in &self.reports {
-            text.push_str(&renderer.render(&[self.group(report)]));
+            text.push_str(&self.picture(&renderer, report));
             text.push_str("\n\n");
         }
         if self.dropped > 0 {
@@ -59,7 +64,7 @@ impl Reports {
             line.push_str("; ");
             line.push_str(help);
         }
-        line
+        printable(&line).into_owned()
     }
 
     /// `config.ini:12:3`, or the name alone.
@@ -74,6 +79,21 @@ impl Reports {
         format!("{place}:{}", column(source.line(report.at.line), report.at.start))
     }
 
+    /// The renderer counts columns in the line as it is shown; who goes to that place needs those of the file.
+    fn picture(&self, renderer: &Renderer, report: &Report) -> String {
+        let mut picture = renderer.render(&[self.group(report)]);
+        for at in std::iter::once(report.at).chain(report.related.iter().map(|(at, _)| *at)) {
+            let Some(source) = self.sources.get(at.source) else { continue };
+            let (line, place) = (source.line(at.line), printable(&source.place(at.line)).into_owned());
+            let before = pictured(line.get(..line.floor_char_boundary(at.start)).unwrap_or_default());
+            let (shown, real) = (column(&before, before.len()), column(line, at.start));
+            if shown != real {
+                picture = picture.replacen(&format!("{place}:{shown}"), &format!("{place}:{real}"), 1);
+            }
+        }
+        picture
+    }
+
     fn group<'a>(&'a self, report: &'a Report) -> Group<'a> {
         let mut group = Level::ERROR.primary_title(self.title(report)).elements(self.snippet(
             report.at,
@@ -84,16 +104,16 @@ impl Reports {
             group = group.elements(self.snippet(*at, AnnotationKind::Context, Some(label)));
         }
         if let Some(help) = &report.help {
-            group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+            group = group.element(Level::HELP.message(printable(help)));
         }
         group
     }
 
     /// The message; with its place where no line can be shown.
-    fn title(&self, report: &Report) -> String {
+    fn title<'a>(&self, report: &'a Report) -> Cow<'a, str> {
         match self.snippet(report.at, AnnotationKind::Primary, None) {
-            Some(_) => report.what.clone(),
-            None => format!("{}: {}", self.place(report), report.what),
+            Some(_) => printable(&report.what),
+            None => Cow::Owned(printable(&format!("{}: {}", self.place(report), report.what)).into_owned()),
         }
     }
 
@@ -110,11 +130,16 @@ impl Reports {
         }
         let start = line.floor_char_boundary(at.start);
         let end = line.ceil_char_boundary(at.end.max(start));
-        let snippet = Snippet::source(line).line_start(at.line as usize).annotation(kind.span(start..end).label(label));
+        let part = |range: Range<usize>| pictured(line.get(range).unwrap_or_default());
+        let (before, marked, after) = (part(0..start), part(start..end), part(end..line.len()));
+        let span = before.len()..before.len() + marked.len();
+        let snippet = Snippet::source(before + &marked + &after)
+            .line_start(at.line as usize)
+            .annotation(kind.span(span).label(label.map(|label| printable(label))));
         Some(if source.is_flag {
             snippet.line_numbering(false)
         } else {
-            snippet.path(source.path.display().to_string())
+            snippet.path(printable(&source.path.display().to_string()).into_owned())
         })
     }
 }
@@ -126,6 +151,18 @@ impl fmt::Display for Reports {
 }
 
 impl std::error::Error for Reports {}
+
+/// A piece of a line in a picture; the renderer has its own way with tabs.
+fn pictured(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => shown.push(c),
+            c => printable::push(&mut shown, c),
+        }
+    }
+    shown
+}
 
 /// Columns count characters, from 1.
 fn column(line: &str, byte: usize) -> usize {

@@ -78,30 +78,60 @@ pub fn text(bytes: Vec<u8>) -> Result<String, NotText> {
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());
     }
-    match control(&text) {
+    match refused(&text) {
         None => Ok(text),
-        Some((at, c)) => Err(not_text(text, at, |_| control_name(c))),
+        Some((at, c)) => Err(not_text(text, at, |_| refused_name(c))),
     }
 }
 
-/// The first control character that is neither a tab nor a line's end. (A lone CR would end a line for some
-/// readers and not for others.)
-fn control(text: &str) -> Option<(usize, char)> {
-    let bytes = text.as_bytes();
-    let bad = |at: usize, byte: u8| match byte {
-        b'\t' | b'\n' => false,
-        b'\r' => bytes.get(at + 1) != Some(&b'\n'),
-        byte => byte.is_ascii_control(),
-    };
-    bytes.iter().enumerate().find(|(at, byte)| bad(*at, **byte)).map(|(at, byte)| (at, char::from(*byte)))
+/// The first character that is refused. (A lone CR would end a line for some readers and not for others.)
+fn refused(text: &str) -> Option<(usize, char)> {
+    let mut is_comment = false;
+    let mut is_begin = true;
+    for (at, c) in text.char_indices() {
+        match c {
+            '\n' => (is_begin, is_comment) = (true, false),
+            '\r' if text.as_bytes().get(at + 1) == Some(&b'\n') => {}
+            ' ' | '\t' => {}
+            c if is_refused(c) && !(is_comment && is_mark(c)) => return Some((at, c)),
+            c => {
+                is_comment |= is_begin && matches!(c, '#' | ';');
+                is_begin = false;
+            }
+        }
+    }
+    None
 }
 
-/// What a control character is called in a message.
-pub fn control_name(c: char) -> String {
+/// What no value may hold: control characters, what ends a line for some readers, and what makes text look as if it stood in
+/// another order than it does (<https://trojansource.codes>). Of whoever reads the file next, or its picture, each is a trap.
+pub fn is_refused(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || is_mark(c)
+}
+
+/// Marks of direction: they turn no more than the letters of a language do, and a comment in that language may need them.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+}
+
+/// What a refused character is called in a message.
+pub fn refused_name(c: char) -> String {
     match c {
         '\0' => "a NUL byte".to_owned(),
         '\r' => "a carriage return that does not end a line".to_owned(),
-        c => format!("a control character, 0x{:02x}", u32::from(c)),
+        c => character_name(c),
+    }
+}
+
+/// The same where lines do not matter.
+pub fn character_name(c: char) -> String {
+    match c {
+        c if c.is_ascii() => format!("a control character, 0x{:02x}", u32::from(c)),
+        c if c.is_control() => format!("a control character, U+{:04X}", u32::from(c)),
+        '\u{2028}' | '\u{2029}' => format!("an end of a line that is none here, U+{:04X}", u32::from(c)),
+        c => format!("a character that turns the direction of text, U+{:04X}", u32::from(c)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! cannot name another. A lone `$` is a `$`; `$${` is a literal `${`.
 
 use super::diagnostics::{Fault, Span, quoted};
+use super::source::{character_name, is_refused};
 
 /// Where a value's text is looked up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -121,11 +122,8 @@ fn resolve(reference: &str, env: Environment<'_>) -> Result<String, Fault> {
         }
     };
     // A line's end in a variable would be a second header field, or a second line of the log.
-    match text.chars().find(|c| c.is_control() && *c != '\t') {
-        Some(c) => Err(Fault::whole(
-            reference,
-            format!("the variable `{name}` holds a control character, 0x{:02x}", u32::from(c)),
-        )),
+    match text.chars().find(|c| is_refused(*c) && *c != '\t') {
+        Some(c) => Err(Fault::whole(reference, format!("the variable `{name}` holds {}", character_name(c)))),
         None => Ok(text),
     }
 }
