@@ -30,6 +30,18 @@ const CLF: StaticFormatDescription =
 /// RFC 3339, for JSON lines.
 const RFC3339: StaticFormatDescription = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
+/// RFC 3339 in UTC, to the millisecond: lines of the program's log. The local offset cannot be asked for safely in a process
+/// with threads.
+pub const LOG: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// Now as a line of the log begins, for who cannot go through the log.
+pub fn stamp() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = time::Duration::try_from(since).unwrap_or_default();
+    OffsetDateTime::UNIX_EPOCH.saturating_add(since).format(LOG).unwrap_or_default()
+}
+
 /// A date as text, made again only when the second has changed.
 #[derive(Debug)]
 pub struct Date {
@@ -82,5 +94,6 @@ mod tests {
         assert_eq!(Date::imf().now().len(), "Sun, 06 Nov 1994 08:49:37 GMT".len());
         assert_eq!(Date::clf().now().len(), "06/Nov/1994:08:49:37 +0000".len());
         assert_eq!(Date::rfc3339().now().len(), "1994-11-06T08:49:37Z".len());
+        assert_eq!(stamp().len(), "1994-11-06T08:49:37.000Z".len());
     }
 }

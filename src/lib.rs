@@ -34,7 +34,7 @@
 //!
 //! ```map
 //! cli control server
-//! diff demo bill log_file pid_file privilege listener inherited canned
+//! diff demo bill panics log_file pid_file privilege listener inherited canned
 //! worker visit exchange request crew plan pair response tunnel pump
 //! answer outgoing waiter access_log session
 //! reaper registry permits park
@@ -93,6 +93,7 @@ pub mod log_file;
 pub mod metrics;
 pub mod outgoing;
 pub mod pair;
+pub mod panics;
 pub mod park;
 pub mod permits;
 pub mod pid_file;

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::stdio;
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 
 /// Bytes that may wait for the writer.
 const PENDING_MAX: usize = 1024 * 1024;
@@ -105,18 +105,27 @@ impl Output {
 impl LineQueue {
     /// Takes whole lines, or drops and counts them. Never waits for a disk.
     pub fn append(&self, lines: &[u8]) {
-        let mut state = self.state.lock();
+        if !self.put(self.state.lock(), lines) {
+            self.drop_lines(lines);
+        }
+    }
+
+    /// The same for who may have the queue locked: whether it took them.
+    pub fn append_within(&self, lines: &[u8], limit: Duration) -> bool {
+        self.state.try_lock_for(limit).is_some_and(|state| self.put(state, lines))
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, lines: &[u8]) -> bool {
         let first = state.pending.is_empty();
         let fits = state.pending.len() + lines.len() <= PENDING_MAX;
         if fits {
             state.pending.extend_from_slice(lines);
         }
         drop(state);
-        if !fits {
-            self.drop_lines(lines);
-        } else if first {
+        if fits && first {
             self.wake.notify_one();
         }
+        fits
     }
 
     fn drop_lines(&self, lines: &[u8]) {
@@ -278,6 +287,16 @@ mod tests {
         drop(theirs);
         queue.stop();
         writer.join().expect("no panic");
+    }
+
+    #[test]
+    fn who_holds_the_queue_itself_is_told_that_it_is_locked() {
+        let queue = LineQueue::default();
+        let held = queue.state.lock();
+        assert!(!queue.append_within(b"lost\n", Duration::from_millis(1)));
+        drop(held);
+        assert!(queue.append_within(b"kept\n", Duration::from_millis(1)));
+        assert_eq!(queue.state.lock().pending, b"kept\n");
     }
 
     #[test]

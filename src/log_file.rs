@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{Config, ConfigBuilder, LevelPadding, WriteLogger};
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
+use crate::clock;
 use crate::config::model::LogFile;
 use crate::line_queue::{LineQueue, Output};
 use crate::printable::{self, is_obeyed};
@@ -34,10 +33,8 @@ const CUT: &str = " [cut]";
 const STACK_SIZE: usize = 128 * 1024;
 /// How long the end of the process waits for lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
-
-/// RFC 3339 in UTC, to the millisecond. The local offset cannot be asked for safely in a process with threads.
-const TIME: &[BorrowedFormatItem<'static>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+/// How long a thread that panics waits: for a lock that it may hold itself, and then for its line.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// What may be done to the log once it runs.
 #[derive(Debug, Clone)]
@@ -72,6 +69,14 @@ impl LogHandle {
         log::set_max_level(level.max(LevelFilter::Info));
         log::info!("{line}");
         log::set_max_level(level);
+    }
+
+    /// A line of its own making, from a thread that panics and may be anywhere, in this log as well: whether it is written,
+    /// or on its way out at least. It may be the last of the process, so it is waited for.
+    pub fn tell(&self, line: &str) -> bool {
+        log::max_level() > LevelFilter::Off
+            && self.queue.append_within(line.as_bytes(), LAST_WORDS)
+            && self.queue.flush(LAST_WORDS)
     }
 
     /// Waits a little for the writer, before the process ends.
@@ -136,7 +141,7 @@ impl Log for Escaped {
 /// Time and level, and for those who look for a fault also the module. Threads and places in the source: never.
 fn config() -> Config {
     ConfigBuilder::new()
-        .set_time_format_custom(TIME)
+        .set_time_format_custom(clock::LOG)
         .set_level_padding(LevelPadding::Right)
         .set_target_level(LevelFilter::Debug)
         .set_thread_level(LevelFilter::Off)
@@ -292,7 +297,11 @@ mod tests {
         log::info!("steered 2\nof two lines");
         handle.set_level(LevelFilter::Debug);
         log::debug!("steered {}", 3);
+        // It may be the last of the process: it is there at once.
+        assert!(handle.tell("2026-11-29T00:00:00.000Z [ERROR] told\n"));
+        assert!(read(&path).ends_with(" told\n"));
         handle.set_level(LevelFilter::Off);
+        assert!(!handle.tell("nowhere\n"));
         log::error!("steered 4");
         handle.say("steered 5, asked for");
         assert_eq!(log::max_level(), LevelFilter::Off);

@@ -13,6 +13,7 @@ use layer7router::config::{self, Config, Loaded, Reports};
 use layer7router::control::{self, Events};
 use layer7router::inherited::Inherited;
 use layer7router::log_file::{self, LogHandle};
+use layer7router::panics;
 use layer7router::pid_file::PidFile;
 use layer7router::printable::printable;
 use layer7router::privilege;
@@ -25,6 +26,7 @@ const FAILED: u8 = 1;
 const CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
+    panics::tell(None);
     let outcome = match Cli::try_parse() {
         Ok(cli) => command(&cli),
         Err(said) => usage(&said),
@@ -103,6 +105,7 @@ fn start(
     let log = log_file::start(&log_to.file, level(log_to.level)).map_err(|error| {
         failed(format_args!("the log cannot be started: {}", privilege::explained(error, identity.as_ref())))
     })?;
+    panics::tell(Some(log.clone()));
     if let Err(why) = &events.interrupt {
         log::info!("{why}");
     }

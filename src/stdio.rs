@@ -6,11 +6,14 @@
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 /// What was asked for could not be written (sysexits.h EX_IOERR).
 pub const NOT_WRITTEN: u8 = 74;
+
+/// What somebody who reads stderr slowly gets of a thread that may not wait.
+const ROOM: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Output that a command was asked for: without it the command has failed, and this is the exit code. When nobody reads on,
 /// as in `layer7router config | head -1`, it ends as SIGPIPE ends other programs: without a word.
@@ -33,6 +36,15 @@ pub fn out(text: &str) -> io::Result<()> {
 /// For whoever looks at stderr. That nobody can is no reason to end in another way.
 pub fn err(text: &str) {
     let _nobody_is_told = write(stderr().as_fd(), text.as_bytes());
+}
+
+/// The same, from a thread that may wait for nothing: not said where nobody has read for a while. One write takes it.
+pub fn err_unless_stuck(text: &str) {
+    let stderr = stderr();
+    let room = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&ROOM));
+    if room.is_ok_and(|ready| ready > 0) {
+        let _nobody_is_told = rustix::io::write(&stderr, text.as_bytes());
+    }
 }
 
 /// Whether somebody looks at stderr now.

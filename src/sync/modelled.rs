@@ -90,6 +90,11 @@ impl<T> Mutex<T> {
     pub fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard(self.0.lock().ok())
     }
+
+    /// As parking_lot's, without its patience.
+    pub fn try_lock_for(&self, _: Duration) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
+    }
 }
 
 impl<T> Deref for MutexGuard<'_, T> {
