@@ -153,6 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_that_came_back_holds_nothing_of_before() {
+        let arena = Arena::new(2, 16);
+        let (mut a, mut b) = arena.lease_pair();
+        a.fill(b's');
+        b.fill(b's');
+        drop(a);
+        // Early, as of an exchange that has ended; both are lent again.
+        b.give_back();
+        let (a, b) = arena.lease_pair();
+        assert!(a.iter().chain(b.iter()).all(|&byte| byte == 0xdb), "the tests are a debug build");
+    }
+
+    #[test]
     fn leases_are_disjoint() {
         let arena = Arena::new(4, 16);
         let (mut a, mut b) = arena.lease_pair();

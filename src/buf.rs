@@ -100,6 +100,28 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_lent_again_shows_what_arrived_and_nothing_of_before() {
+        let arena = Arena::new(2, 4096);
+        let (earlier, other) = arena.lease_pair();
+        let mut earlier = Buf::new(earlier);
+        put(&mut earlier, &[b's'; 4096]);
+        drop(other);
+        drop(earlier);
+        let mut later = Buf::new(arena.lease_pair().0);
+        assert_eq!(later.unread(), b"");
+        for n in [1, 5, 4000, 90] {
+            put(&mut later, &vec![b'n'; n]);
+            assert!(
+                later.unread().iter().all(|&byte| byte == b'n') && later.unread_mut().iter().all(|&byte| byte == b'n')
+            );
+            let used = later.unread().len() - 1;
+            later.consume(used);
+        }
+        later.give_back();
+        assert!(later.unread().is_empty() && later.space().is_empty());
+    }
+
+    #[test]
     fn a_short_tail_makes_room_at_the_front() {
         let mut buf = buf(4096);
         put(&mut buf, &[b'x'; 4000]);

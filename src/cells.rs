@@ -130,6 +130,9 @@ impl Drop for Chain {
         let mut inner = self.cells.inner.lock();
         let mut cell = self.first;
         while cell != NONE {
+            // As a slice (`arena`): in debug builds a stale byte that leaks out is seen at once.
+            #[cfg(debug_assertions)]
+            inner.cell_mut(cell).fill(0xdb);
             let next = std::mem::replace(&mut inner.next[cell as usize], NONE);
             inner.next[cell as usize] = inner.free;
             inner.free = cell;
@@ -154,6 +157,17 @@ mod tests {
             assert_eq!(&back[..len], &bytes[..]);
             assert_eq!(cells.used(), 0);
         }
+    }
+
+    #[test]
+    fn a_cell_that_came_back_holds_nothing_of_before() {
+        let cells = Cells::new(CELL);
+        drop(cells.store(&[b's'; CELL]).expect("room"));
+        let chain = cells.store(b"new").expect("room");
+        let mut back = [0; CELL];
+        assert_eq!(cells.inner.lock().cell_mut(chain.first)[..4], *b"new\xdb");
+        assert_eq!(chain.restore(&mut back), 3);
+        assert_eq!(back[..4], *b"new\0", "it gives back no more than was put away");
     }
 
     #[test]
