@@ -181,10 +181,10 @@ impl LineQueue {
         Some(format!("{lost} lines are lost: {why}"))
     }
 
-    /// `torn`: the output ends in the middle of a line.
-    fn write(&self, output: &Output, lines: &[u8], torn: &mut bool) {
+    /// Whether all of them are written. `torn`: the output ends in the middle of a line.
+    fn write(&self, output: &Output, lines: &[u8], torn: &mut bool) -> bool {
         if lines.is_empty() {
-            return;
+            return true;
         }
         let ended = if *torn { output.write(b"\n").map_err(|(_, errno)| (0, errno)) } else { Ok(()) };
         *torn &= ended.is_err();
@@ -192,11 +192,18 @@ impl LineQueue {
             *torn |= lines[..done].last().is_some_and(|&byte| byte != b'\n');
             self.complaint.lock().error = Some(errno.into());
             self.drop_lines(&lines[done..]);
+            return false;
         }
+        true
     }
 
     /// The writer's thread.
     pub fn run(&self) {
+        self.run_and(|| {});
+    }
+
+    /// The same, and what is to be done each time that lines were written and none was lost.
+    pub fn run_and(&self, when_written: impl Fn()) {
         let mut output = Output::Nowhere;
         let mut batch = Vec::with_capacity(PENDING_MAX);
         let mut torn = false;
@@ -215,14 +222,17 @@ impl LineQueue {
             drop(state);
             let before = next.as_ref().map_or(batch.len(), |(before, _)| *before);
             let (old, new) = batch.split_at(before);
-            self.write(&output, old, &mut torn);
+            let mut written = self.write(&output, old, &mut torn);
             let switched = next.is_some();
             if let Some((_, next)) = next {
                 output = next;
                 torn = false;
-                self.write(&output, new, &mut torn);
+                written = self.write(&output, new, &mut torn);
             }
             batch.clear();
+            if written {
+                when_written();
+            }
             if stopped && !switched {
                 self.state.lock().writing = false;
                 self.written.notify_all();

@@ -93,11 +93,16 @@ pub fn start(target: &LogFile, level: LevelFilter) -> io::Result<LogHandle> {
         .map_err(|e| io::Error::new(io::ErrorKind::AlreadyExists, e))?;
     log::set_max_level(level);
     let ours = Arc::clone(&queue);
-    // Whoever could be told of a failed write would have to be told here.
+    // Whoever could be told of a failed write would have to be told here: as soon as one succeeds.
+    let complain = |queue: &LineQueue| {
+        if let Some(complaint) = queue.complaint() {
+            log::error!("this log: {complaint}");
+        }
+    };
     std::thread::Builder::new()
         .name("log".into())
         .stack_size(STACK_SIZE)
-        .spawn(move || ours.run())
+        .spawn(move || ours.run_and(|| complain(&ours)))
         .map_err(|error| io::Error::new(error.kind(), format!("its thread: {error}")))?;
     Ok(LogHandle { queue, target: target.clone() })
 }
@@ -299,7 +304,7 @@ mod tests {
         log::debug!("steered {}", 3);
         // It may be the last of the process: it is there at once.
         assert!(handle.tell("2026-11-29T00:00:00.000Z [ERROR] told\n"));
-        assert!(read(&path).ends_with(" told\n"));
+        assert!(read(&path).contains(" told\n"));
         handle.set_level(LevelFilter::Off);
         assert!(!handle.tell("nowhere\n"));
         log::error!("steered 4");
