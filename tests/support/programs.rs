@@ -37,6 +37,16 @@ pub fn skip(name: &str, why: &str) {
     println!("SKIPPED {name}");
 }
 
+/// Whether this runs as root, for `what`; else it is not here, as an absent program is.
+#[track_caller]
+pub fn as_root(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip("root", &format!("{what} needs root"));
+    }
+    root
+}
+
 /// What a program left behind.
 #[derive(Debug)]
 pub struct Output {
