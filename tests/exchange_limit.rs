@@ -78,6 +78,25 @@ fn a_backend_that_has_not_answered_at_the_limit_is_504_and_the_session_goes_on()
 }
 
 #[test]
+fn a_request_that_is_sent_again_gets_no_more_time() {
+    let origin = Origin::bind();
+    let router = Router::to_with(&origin, "[timeouts]\nexchange = 2s");
+    let mut client = router.client();
+    client.send(GET);
+    let (mut kept, _) = origin.accept_request();
+    kept.reply(200, "kept");
+    assert_eq!(client.read_response().text(), "kept");
+    let at = Instant::now();
+    client.send(GET);
+    kept.read_request_head();
+    client.expect_silence_for(ms(1500));
+    drop(kept);
+    let _again = origin.accept_request();
+    assert_eq!(client.read_response().status, 504);
+    assert!((ms(1950)..ms(3400)).contains(&at.elapsed()), "{:?}", at.elapsed());
+}
+
+#[test]
 fn a_request_that_drips_is_504_at_the_limit_and_never_looks_whole() {
     let origin = Origin::bind();
     let router = Router::to_with(&origin, LIMITED);

@@ -120,6 +120,7 @@ fn an_address_has_256_connections_and_who_may_be_many_clients_has_more_unless_th
     assert_eq!(many(trusted, "192.0.2.1:1"), TRIES);
     assert_eq!(many("", "127.0.0.1:1"), TRIES);
     assert_eq!(many("", "[::1]:1"), TRIES);
+    assert_eq!(many("", "[::ffff:127.0.0.1]:1"), TRIES);
     let written = "[limits]\nconnections_per_ip = 9";
     for (more, peer) in [("", "192.0.2.1:1"), (trusted, "192.0.2.1:1"), ("", "127.0.0.1:1"), ("", "[::1]:1")] {
         assert_eq!(many(&format!("{more}{written}"), peer), 9, "{peer}");
