@@ -13,8 +13,8 @@
 //! | backend, between bytes of its body | backend | a visibly cut answer |
 //! | client, writing to it | client, reset | nothing, or a visibly cut answer |
 //! | tunnel | both | nothing |
-//! | the end of the exchange, before its answer | backend, and the client's reading | 504 |
-//! | the end of the exchange, in its answer | both | a visibly cut answer |
+//! | the end of the exchange | backend, and the client's reading | 504, or a visibly cut answer |
+//! | the end of the exchange, writing to the client | both, the client with a reset | a visibly cut answer |
 
 use std::time::{Duration, Instant};
 
@@ -200,7 +200,7 @@ impl Seen {
             let unacknowledged = peer.as_ref().filter(|_| writing).map_or(0, |to| to.unacknowledged().unwrap_or(0));
             if let Some(rate_min) = rate_min {
                 let taken = half.client_bytes().wrapping_sub(unacknowledged);
-                let sight = Sight { exchange: sockets.exchange(), phase, taken };
+                let sight = Sight { exchange: sockets.exchange(), taken };
                 if self.pace.look(sight, now, rate_min) {
                     return cut(sockets, phase, Some(CloseReason::ClientTooSlow));
                 }
@@ -254,11 +254,11 @@ fn cut(sockets: &mut Sockets, phase: Phase, reason: Option<CloseReason>) {
     sockets.note(reason.unwrap_or(late));
 }
 
-/// The exchange is over its time. A client that has a part of the answer cannot be told otherwise than by a reset.
+/// The exchange is over its time. Who waits for the client is woken by the client's socket, everybody else by the backend's.
 fn cut_overdue(sockets: &mut Sockets, request: Phase, response: Phase) {
     let Some(client) = &sockets.client else { return };
     match (request, response) {
-        (_, Phase::ClientWrite | Phase::BackendRead) => client.abort(),
+        (_, Phase::ClientWrite) => client.abort(),
         (Phase::ClientRead | Phase::ClientContinue, _) => client.stop_reading(),
         _ => {}
     }

@@ -119,7 +119,8 @@ impl Half {
 
     /// The same, of whom it waited for.
     pub fn moved(&self, waiting: Waiting, n: usize) {
-        if waiting.phase().is_client() {
+        // The first bytes behind a 100 are read in the phase that waited for it.
+        if waiting.phase().is_client() || waiting.phase() == Phase::ClientContinue {
             self.client_bytes.store(self.client_bytes().wrapping_add(n as u64), Ordering::Relaxed);
         }
         self.progress(n);
@@ -206,8 +207,8 @@ impl Slot {
     /// Takes the backend out, before it is kept or closed. Who finds a cut keeps nothing.
     pub fn leave_backend(&self) -> Result<(), Cut> {
         let mut sockets = self.sockets.lock();
-        sockets.due = None;
         sockets.backend = None;
+        sockets.due = None;
         sockets.cut.map_or(Ok(()), |reason| Err(Cut(reason)))
     }
 
@@ -218,7 +219,6 @@ impl Slot {
         let mut sockets = self.sockets.lock();
         sockets.client = None;
         sockets.backend = None;
-        sockets.due = None;
         sockets.session = 0;
         sockets.cut.take().map_or(Ok(()), |reason| Err(Cut(reason)))
     }

@@ -8,8 +8,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::registry::Phase;
-
 /// How much waiting one judgement takes.
 const WINDOW: Duration = Duration::from_secs(10);
 /// How long no worker is free before clients are cut to make room.
@@ -24,9 +22,7 @@ const SLOW_MAX: Duration = Duration::from_secs(1);
 pub struct Sight {
     /// Which exchange it is, of those that the slot has had.
     pub exchange: u64,
-    /// Whether it is to send or to take.
-    pub phase: Phase,
-    /// Bytes that it has sent, or acknowledged.
+    /// Bytes that it has sent, or acknowledged; wraps, since what another worker wrote is acknowledged here.
     pub taken: u64,
 }
 
@@ -59,13 +55,15 @@ impl Pace {
         if sight.exchange != self.exchange {
             *self = Self { exchange: sight.exchange, ..Self::new(now) };
         }
-        let before = self.last.replace((sight, now)).filter(|(before, _)| before.phase == sight.phase);
-        let Some((before, at)) = before else {
+        let Some((before, at)) = self.last.replace((sight, now)) else {
             self.slow_since = now;
             return false;
         };
-        let (moved, passed) = (sight.taken.saturating_sub(before.taken), now.duration_since(at));
-        if moved >= bytes(rate_min, passed) {
+        // A write that the kernel took in part is not counted yet, but not acknowledged already: less than nothing.
+        let moved = u64::try_from(sight.taken.wrapping_sub(before.taken).cast_signed()).unwrap_or(0);
+        let passed = now.duration_since(at);
+        // Nothing is below every minimum, also where that is less than a byte from look to look.
+        if moved >= bytes(rate_min, passed).max(1) {
             self.slow_since = now;
         }
         self.waited += passed;
@@ -82,9 +80,7 @@ impl Pace {
     /// be acknowledged is a round trip: between two of them nothing moves, however fast the client is.
     pub fn is_slow_since(&self, now: Instant, round_trip: impl FnOnce() -> Duration) -> Option<Instant> {
         let slow_for = now.duration_since(self.slow_since);
-        let is_slow = self.last.is_some()
-            && slow_for >= SLOW_MIN
-            && (slow_for >= SLOW_MAX || slow_for >= 4 * round_trip().min(SLOW_MAX));
+        let is_slow = self.last.is_some() && slow_for >= SLOW_MIN && slow_for >= SLOW_MAX.min(4 * round_trip());
         is_slow.then_some(self.slow_since)
     }
 }
@@ -141,7 +137,7 @@ mod tests {
         (from..from + looks).find(|&n| {
             let now = start + LOOK * u32::try_from(n).expect("few");
             match taken(n) {
-                Some(taken) => pace.look(Sight { exchange: 1, phase: Phase::ClientRead, taken }, now, MIN),
+                Some(taken) => pace.look(Sight { exchange: 1, taken }, now, MIN),
                 None => {
                     pace.rest();
                     false
@@ -155,6 +151,8 @@ mod tests {
         let start = Instant::now();
         assert_eq!(judged(&mut Pace::new(start), 0, 1000, start, |n| Some(n * 99)), Some(100));
         assert_eq!(judged(&mut Pace::new(start), 0, 1000, start, |n| Some(n * 100)), None);
+        // Not made up for by what was moved before.
+        assert_eq!(judged(&mut Pace::new(start), 0, 1000, start, |n| Some(n.min(200) * 100)), Some(300));
         // In one go, at the end of the time.
         assert_eq!(judged(&mut Pace::new(start), 0, 101, start, |n| Some(if n == 100 { 10_000 } else { 0 })), None);
     }
@@ -172,7 +170,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         assert_eq!(judged(&mut pace, 0, 100, start, |_| Some(0)), None);
-        let next = Sight { exchange: 2, phase: Phase::ClientRead, taken: 0 };
+        let next = Sight { exchange: 2, taken: 0 };
         assert!(!pace.look(next, start + 100 * LOOK, MIN));
         assert!(!pace.look(next, start + 199 * LOOK, MIN));
         assert!(pace.look(next, start + 200 * LOOK, MIN));
@@ -193,6 +191,25 @@ mod tests {
         assert_eq!((after(999, 60_000), after(1000, 60_000)), (None, Some(slow_since)));
         pace.rest();
         assert_eq!(pace.is_slow_since(start + 100 * LOOK, || Duration::ZERO), None);
+        judged(&mut pace, 100, 1, start, |_| Some(100));
+        assert_eq!(pace.is_slow_since(start + 100 * LOOK, || Duration::ZERO), None, "it is waited for anew");
+    }
+
+    #[test]
+    fn who_moves_nothing_is_slow_by_every_minimum() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        for n in 0..=10 {
+            assert!(!pace.look(Sight { exchange: 1, taken: 0 }, start + LOOK * n, 1));
+        }
+        assert_eq!(pace.is_slow_since(start + 10 * LOOK, || Duration::ZERO), Some(start));
+    }
+
+    #[test]
+    fn what_another_worker_wrote_is_acknowledged_to_this_one() {
+        let start = Instant::now();
+        let taken = |n: u64| Some((n * 100).wrapping_sub(9_950));
+        assert_eq!(judged(&mut Pace::new(start), 0, 1000, start, taken), None);
     }
 
     #[test]
@@ -208,6 +225,7 @@ mod tests {
         assert!(!shortage.look(8, 8, true, at(1200)));
         assert!(!shortage.look(7, 8, false, at(1300)), "one was free, and nobody waited");
         assert!(!shortage.look(8, 8, false, at(1400)));
+        assert!(!shortage.look(8, 8, true, at(2399)), "none has been free since then only");
         assert!(!shortage.look(8, 8, false, at(9000)), "nobody waits");
         assert!(shortage.look(8, 8, true, at(9100)), "and who comes then has not to wait for a second");
     }
