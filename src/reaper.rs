@@ -198,18 +198,19 @@ impl Seen {
             }
             let peer = if phase == Phase::ClientWrite { &sockets.client } else { &sockets.backend };
             let unacknowledged = peer.as_ref().filter(|_| writing).map_or(0, |to| to.unacknowledged().unwrap_or(0));
-            if let Some(rate_min) = rate_min {
-                let taken = half.client_bytes().wrapping_sub(unacknowledged);
-                let sight = Sight { exchange: sockets.exchange(), taken };
-                if self.pace.look(sight, now, rate_min) {
-                    return cut(sockets, phase, Some(CloseReason::ClientTooSlow));
-                }
-            }
             if stuck && unacknowledged != self.unacknowledged {
                 self.unacknowledged = unacknowledged;
                 self.since = now;
             } else if overdue {
-                cut(sockets, phase, None);
+                return cut(sockets, phase, None);
+            }
+            if let Some(rate_min) = rate_min {
+                let taken = half.client_bytes().wrapping_sub(unacknowledged);
+                let sight = Sight { exchange: sockets.exchange(), taken };
+                let window = if writing { pace::WINDOW.max(self.waiting.limit()) } else { pace::WINDOW };
+                if self.pace.look(sight, now, rate_min, window) {
+                    cut(sockets, phase, Some(CloseReason::ClientTooSlow));
+                }
             }
         });
     }

@@ -207,8 +207,8 @@ impl Slot {
     /// Takes the backend out, before it is kept or closed. Who finds a cut keeps nothing.
     pub fn leave_backend(&self) -> Result<(), Cut> {
         let mut sockets = self.sockets.lock();
-        sockets.backend = None;
         sockets.due = None;
+        sockets.backend = None;
         sockets.cut.map_or(Ok(()), |reason| Err(Cut(reason)))
     }
 

@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::{Client, DEADLINE, Origin, Peer, Router, ms, pattern, reply};
@@ -45,25 +46,34 @@ fn a_body_below_the_minimum_for_ten_seconds_is_408() {
     assert_eq!(router.counter("slow_clients"), 1);
 }
 
+/// A client whose kernel holds so little for it that it tells of room in steps of a kilobyte or two.
+fn with_a_small_buffer(router: &Router) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+    sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("SO_RCVBUF");
+    let to: SocketAddr = router.address().parse().expect("an address");
+    connect(&socket, &to).expect("connect");
+    TcpStream::from(socket)
+}
+
 #[test]
 fn an_answer_taken_below_the_minimum_for_ten_seconds_is_reset() {
     let origin = Origin::bind();
-    let router = Router::to_with(&origin, ACCESS);
-    let mut client = router.client();
-    client.send(GET);
+    let router = Router::to_with(&origin, &format!("{ACCESS}[timeouts]\nsend = 10s"));
+    let mut client = with_a_small_buffer(&router);
+    client.write_all(GET.as_bytes()).expect("room");
     let (mut conn, _) = origin.accept_request();
     let answer = reply(200, &[], pattern(50_000_000));
-    let mut client = Peer::from(client).into_tcp();
     let begun = Instant::now();
     let ended = std::thread::scope(|scope| {
         let sending = scope.spawn(|| conn.try_send(answer));
         while !sending.is_finished() && begun.elapsed() < 2 * DEADLINE {
-            client.read_exact(&mut [0; 10]).expect("an answer");
+            client.read_exact(&mut [0; 50]).expect("an answer");
             std::thread::sleep(ms(100));
         }
         sending.join().expect("no panic")
     });
-    assert!(ended.is_err(), "50 MB were taken at 100 bytes a second");
+    assert!(ended.is_err(), "50 MB were taken at 500 bytes a second");
     assert!(begun.elapsed() > ms(9900), "{:?}", begun.elapsed());
     router.wait_stdout("end=client_too_slow");
     let error = client.read_to_end(&mut Vec::new()).expect_err("no orderly end");

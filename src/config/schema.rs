@@ -272,7 +272,7 @@ keys! {
     CONNECTIONS_PER_IP: Limits "connections_per_ip" Kind::CountOrNone { max: 16_777_216 }, once, Some("256"), "",
         "Of one address (v6: /64). Any but 256 also counts trusted proxies, loopback and Unix sockets; 0 is no limit.";
     CLIENT_RATE_MIN: Limits "client_rate_min" Kind::SizeOrNone { max: GIB }, once, Some("1k"), "",
-        "What a client must send of a body, or take of an answer, each second, over 10 s; 0 is no minimum.";
+        "Bytes a second of a body, over 10 s, or of an answer, over timeouts.send, that a client must move; 0 is none.";
     REQUESTS_PER_CONNECTION: Limits "requests_per_connection" Kind::CountOrNone { max: 4_294_967_295 }, once, Some("0"), "",
         "Requests of one client connection; 0 is no limit.";
     PARKED_HEADS: Limits "parked_heads" Kind::Size { min: KIB, max: 64 * GIB }, once, Some("16m"), "",

@@ -2,14 +2,19 @@
 //! worker is free.
 //!
 //! A client that keeps a worker waiting for its body, or does not take its answer, is measured only while it is waited
-//! for: a slow backend is nobody's fault here. Over ten seconds of that it has to move the minimum. That alone would let a
-//! thousand slow clients hold every worker for ten seconds, so while sessions wait and no worker has been free for a second
-//! those below the minimum go earlier, at each look the half that have been so for longest. Not here: how a cut is done.
+//! for: a slow backend is nobody's fault here. Over ten seconds of that it has to move the minimum; for who takes an answer
+//! it is `timeouts.send` where that is longer, because what he takes is acknowledged in steps: a kernel tells of room when a
+//! good part of its buffer is free, which is 32 KB to 400 KB. A player that has read ahead and takes 20 KB/s acknowledges
+//! nothing for seconds, and over ten was taken for one that does not read.
+//!
+//! That alone would let a thousand slow clients hold every worker for as long, so while sessions wait and no worker has been
+//! free for a second those below the minimum go earlier, at each look the half that have been so for longest. Not here: how
+//! a cut is done.
 
 use std::time::{Duration, Instant};
 
-/// How much waiting one judgement takes.
-const WINDOW: Duration = Duration::from_secs(10);
+/// How much waiting one judgement takes, at the least.
+pub const WINDOW: Duration = Duration::from_secs(10);
 /// How long no worker is free before clients are cut to make room.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The least time below the minimum that a cut to make room takes: a process that was not run for a moment is not slow.
@@ -50,8 +55,9 @@ impl Pace {
         self.last = None;
     }
 
-    /// Looks once more at a client that is waited for: whether it is too slow, in bytes a second over a whole window.
-    pub fn look(&mut self, sight: Sight, now: Instant, rate_min: u64) -> bool {
+    /// Looks once more at a client that is waited for: whether it has moved less than `rate_min` bytes a second over a whole
+    /// window.
+    pub fn look(&mut self, sight: Sight, now: Instant, rate_min: u64, window: Duration) -> bool {
         if sight.exchange != self.exchange {
             *self = Self { exchange: sight.exchange, ..Self::new(now) };
         }
@@ -68,7 +74,7 @@ impl Pace {
         }
         self.waited += passed;
         self.moved += moved;
-        if self.waited < WINDOW {
+        if self.waited < window {
             return false;
         }
         let too_slow = self.moved < bytes(rate_min, self.waited);
@@ -137,7 +143,7 @@ mod tests {
         (from..from + looks).find(|&n| {
             let now = start + LOOK * u32::try_from(n).expect("few");
             match taken(n) {
-                Some(taken) => pace.look(Sight { exchange: 1, taken }, now, MIN),
+                Some(taken) => pace.look(Sight { exchange: 1, taken }, now, MIN, WINDOW),
                 None => {
                     pace.rest();
                     false
@@ -157,6 +163,22 @@ mod tests {
         assert_eq!(judged(&mut Pace::new(start), 0, 101, start, |n| Some(if n == 100 { 10_000 } else { 0 })), None);
     }
 
+    /// 20 KB/s of a buffer that tells of room in steps of 400 KB, and 5 KB/s in steps of 64.
+    #[test]
+    fn who_takes_steadily_what_is_acknowledged_in_steps_is_not_slow_over_a_minute_and_is_over_ten_seconds() {
+        let minute = Duration::from_secs(60);
+        for (rate, step) in [(20_000, 400_000), (5_000, 64_000)] {
+            for (window, due) in [(minute, false), (WINDOW, true)] {
+                let (start, mut pace) = (Instant::now(), Pace::new(Instant::now()));
+                let too_slow = (0..6000).any(|n| {
+                    let taken = u64::from(n) * rate / 10 / step * step;
+                    pace.look(Sight { exchange: 1, taken }, start + LOOK * n, MIN, window)
+                });
+                assert_eq!(too_slow, due, "{rate} bytes/s in steps of {step}, over {window:?}");
+            }
+        }
+    }
+
     #[test]
     fn only_the_time_in_which_the_client_is_waited_for_counts() {
         let start = Instant::now();
@@ -171,9 +193,9 @@ mod tests {
         let mut pace = Pace::new(start);
         assert_eq!(judged(&mut pace, 0, 100, start, |_| Some(0)), None);
         let next = Sight { exchange: 2, taken: 0 };
-        assert!(!pace.look(next, start + 100 * LOOK, MIN));
-        assert!(!pace.look(next, start + 199 * LOOK, MIN));
-        assert!(pace.look(next, start + 200 * LOOK, MIN));
+        assert!(!pace.look(next, start + 100 * LOOK, MIN, WINDOW));
+        assert!(!pace.look(next, start + 199 * LOOK, MIN, WINDOW));
+        assert!(pace.look(next, start + 200 * LOOK, MIN, WINDOW));
     }
 
     #[test]
@@ -200,7 +222,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         for n in 0..=10 {
-            assert!(!pace.look(Sight { exchange: 1, taken: 0 }, start + LOOK * n, 1));
+            assert!(!pace.look(Sight { exchange: 1, taken: 0 }, start + LOOK * n, 1, WINDOW));
         }
         assert_eq!(pace.is_slow_since(start + 10 * LOOK, || Duration::ZERO), Some(start));
     }

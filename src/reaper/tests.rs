@@ -133,9 +133,10 @@ fn of_a_body_counts_what_the_client_sent_and_not_what_the_backend_took() {
 }
 
 #[test]
-fn of_an_answer_counts_what_the_client_acknowledged() {
-    let writing = Waiting::new(Phase::ClientWrite, MINUTE);
-    for (reads, due) in [(false, Some((100, CloseReason::ClientTooSlow))), (true, None)] {
+fn of_an_answer_counts_what_the_client_acknowledged_over_the_time_of_send() {
+    let too_slow = Some((100, CloseReason::ClientTooSlow));
+    for (send, reads, due) in [(10, false, too_slow), (10, true, None), (60, false, None)] {
+        let writing = Waiting::new(Phase::ClientWrite, Duration::from_secs(send));
         let (slot, [client, _backend], [mut at_client, _at_backend]) = exchange(None);
         let start = Instant::now();
         let ended = looked(&slot, &mut SeenSlot::nothing(start), 0..150, start, |_| {
@@ -146,7 +147,7 @@ fn of_an_answer_counts_what_the_client_acknowledged() {
                 std::io::Read::read_exact(&mut at_client, &mut [0; 100]).expect("all of it");
             }
         });
-        assert_eq!(ended, due, "it reads: {reads}");
+        assert_eq!(ended, due, "it reads: {reads}, send = {send}s");
     }
 }
 
@@ -167,7 +168,7 @@ fn what_comes_right_behind_a_100_counts() {
 #[test]
 fn each_exchange_and_each_session_has_ten_seconds_of_its_own() {
     let reading = Waiting::new(Phase::ClientRead, MINUTE);
-    let writing = Waiting::new(Phase::ClientWrite, MINUTE);
+    let writing = Waiting::new(Phase::ClientWrite, pace::WINDOW);
     let (slot, [client, backend], _theirs) = exchange(None);
     let start = Instant::now();
     let mut seen = SeenSlot::nothing(start);
