@@ -233,12 +233,13 @@ impl Slot {
         self.sockets.lock().due = None;
     }
 
-    /// A backend was cut, and the client has been told: its session goes on.
-    pub fn forgive(&self) {
+    /// A backend was cut, and the client has been told: its session goes on, unless it was cut for another reason.
+    pub fn forgive(&self) -> bool {
         let mut sockets = self.sockets.lock();
         if sockets.cut.is_some_and(|reason| reason.side() == Side::Backend) {
             sockets.cut = None;
         }
+        sockets.cut.is_none()
     }
 
     /// Why a half is about to wake the other by shutting a socket: what that one then reads is no reason of its own.

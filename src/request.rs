@@ -341,7 +341,9 @@ impl RequestHalf<'_> {
                 if keep_backend && uncut {
                     connection.backend.keep(Arc::clone(&connection.socket));
                 }
-                (CloseReason::Done, keep_client && uncut, false)
+                // A backend that was cut as late when its answer was here already costs its own connection. The client has the
+                // whole answer, and was told that its session stays.
+                (CloseReason::Done, keep_client && (uncut || self.slot.forgive()), false)
             }
             // A tunnel does not come here: without a body it was handled, and with one no upgrade is asked for.
             ResponseEnd::Switched => (CloseReason::Done, false, true),

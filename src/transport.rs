@@ -104,7 +104,11 @@ impl Socket {
         faults::read();
         loop {
             match rustix::net::recv(&self.fd, &mut *space, RecvFlags::empty()) {
-                Ok((_, n)) => return Ok(n),
+                Ok((_, n)) => {
+                    #[cfg(test)]
+                    faults::has_read();
+                    return Ok(n);
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

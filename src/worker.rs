@@ -200,6 +200,43 @@ mod tests {
         assert!(greedy.state.is_parked());
     }
 
+    /// It was not run for a while, say, and when it goes on the answer is here and the reaper comes at the same moment.
+    #[test]
+    fn a_backend_that_is_cut_as_late_when_its_answer_is_here_costs_no_session() {
+        let shared = shared();
+        let path = std::env::temp_dir().join(format!("l7r-late-{}.sock", std::process::id()));
+        let backend = std::os::unix::net::UnixListener::bind(&path).expect("bind");
+        let file = format!("[listen:a]\naddress = :1\npool = p\n[pool:p]\nbackend = unix:{}\n", path.display());
+        let loaded = config::parse_str("a.ini", &file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
+        shared.published.publish(Arc::new(Snapshot::build(loaded.config, 2, vec![(1, 0)], None, |_| None)));
+        let (_channel, queue) = crossbeam_channel::bounded(1);
+        let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
+        let (partner, _response) = pair::new(0, Arc::clone(&registry), waiter, Arc::clone(&shared.counters));
+        let mut worker = Worker::new(0, partner, queue);
+        let (session, mut client) = session(&shared, &Entrance::new(1));
+        assert!(session.state.take());
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("room");
+        let origin = std::thread::Builder::new().spawn(move || {
+            let (mut conn, _) = backend.accept().expect("a connection");
+            conn.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("room");
+            conn.read_to_end(&mut Vec::new()).expect("it is closed, not kept");
+        });
+        faults::after_read(move || {
+            registry.slot(0).with_sockets(|sockets| {
+                sockets.backend.as_ref().expect("it was asked").cut();
+                sockets.note(CloseReason::ResponseLate);
+            });
+        });
+        run(&shared, &mut worker, &session);
+        let mut answer = vec![0; b"HTTP/1.1 200".len()];
+        client.read_exact(&mut answer).expect("an answer");
+        assert_eq!(answer, b"HTTP/1.1 200");
+        assert!(session.state.is_parked(), "it was told that it stays");
+        drop(worker);
+        origin.expect("a thread").join().expect("no panic");
+        std::fs::remove_file(&path).expect("ours");
+    }
+
     #[test]
     fn a_fault_while_the_partner_runs_costs_its_session_and_nothing_else() {
         let shared = shared();

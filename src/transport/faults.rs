@@ -33,6 +33,22 @@ pub fn read() {
     assert!(!PANICS.take(), "a fault of ours");
 }
 
+thread_local! {
+    static AFTER_READ: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// What happens when the next read of the calling thread that waits has got something, before the thread knows.
+pub fn after_read(what: impl FnOnce() + 'static) {
+    AFTER_READ.set(Some(Box::new(what)));
+}
+
+/// Lets it happen.
+pub fn has_read() {
+    if let Some(what) = AFTER_READ.take() {
+        what();
+    }
+}
+
 /// The next calls of this kind on the calling thread fail with these, in order.
 pub fn inject(call: Call, errors: &[Errno]) {
     NEXT.with_borrow_mut(|next| next.extend(errors.iter().map(|&errno| (call, errno))));
