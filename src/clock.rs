@@ -21,6 +21,49 @@ pub fn due_ms(after: Duration) -> u64 {
     now_ms().saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Looks at deadlines, for threads that look again and again: whether one is due, and whether it is to be believed.
+///
+/// A process that stood still (stopped and continued, on a host that was suspended or moved) finds everything overdue at
+/// once, though what was waited for may be there: who waits has not been run either. So who comes to a look a second late
+/// gives the others half a second first.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    every: Duration,
+    last: Instant,
+    /// No look is believed before that.
+    not_before: Instant,
+}
+
+/// A look this late shows that nobody was run.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+/// What the others get then.
+const PUT_OFF: Duration = Duration::from_millis(500);
+
+impl Looks {
+    /// The first is due after one period.
+    pub fn new(every: Duration, now: Instant) -> Self {
+        Self { every, last: now, not_before: now }
+    }
+
+    /// How long until the next is due.
+    pub fn due_in(&self, now: Instant) -> Duration {
+        self.every.saturating_sub(now.duration_since(self.last))
+    }
+
+    /// Whether a look is due, and deadlines may be judged at it.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let since = now.duration_since(self.last);
+        if since < self.every {
+            return false;
+        }
+        if since >= self.every + STOOD_STILL {
+            self.not_before = now + PUT_OFF;
+        }
+        self.last = now;
+        now >= self.not_before
+    }
+}
+
 /// RFC 9110 section 5.6.7: the form of the Date field.
 const IMF: StaticFormatDescription =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -88,6 +131,19 @@ impl Date {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_that_comes_a_second_late_is_put_off_for_half_a_second_and_no_other_is() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut looks = Looks::new(Duration::from_millis(100), start);
+        assert!(!looks.is_due(at(99)) && looks.is_due(at(100)) && !looks.is_due(at(199)));
+        assert!(looks.is_due(at(1199)), "late, and not by a second");
+        assert_eq!(looks.due_in(at(1250)), Duration::from_millis(49));
+        assert!(!looks.is_due(at(2299)), "nobody was run");
+        assert!(!looks.is_due(at(2400)) && !looks.is_due(at(2798)));
+        assert!(looks.is_due(at(2898)));
+    }
 
     #[test]
     fn dates_have_the_length_of_their_format() {

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use crate::clock::Looks;
 use crate::error::CloseReason;
 use crate::registry::{Half, Phase, Registry, Slot, Sockets, Waiting};
 use crate::sync::Arc;
@@ -74,12 +75,17 @@ pub fn run(
     let start = Instant::now();
     let mut seen = vec![SeenSlot::nothing(start); registry.slots().len()];
     let (mut swept, mut shortage, mut tick) = (start, Shortage::default(), TICK);
+    // While room is made it looks more often.
+    let mut looks = Looks::new(HURRIED, start);
     loop {
         match stop.recv_timeout(tick) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
         let (now, rate_min) = (Instant::now(), rate_min());
+        if !looks.is_due(now) {
+            continue;
+        }
         for (slot, seen) in registry.slots().iter().zip(&mut seen) {
             look(slot, seen, now, rate_min);
         }

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::watch::NO_EVENT;
 use super::{LINGER, Order, Refuse, SWEEP, Waiter, WaiterRefusal, timespec};
-use crate::clock;
+use crate::clock::{self, Looks};
 use crate::metrics::Counters;
 use crate::park::ParkState;
 use crate::permits::Permits;
@@ -88,13 +88,13 @@ impl<R: Refuse> WaiterThread<R> {
     pub fn run(mut self) {
         let mut ready: Ready = VecDeque::with_capacity(BATCH);
         let mut picked: Vec<Arc<Session>> = Vec::new();
-        let mut swept = Instant::now();
+        let mut sweeps = Looks::new(SWEEP, Instant::now());
         let mut looked = Instant::now();
         let mut guard = Guard::Calm;
         loop {
             // What did not fit onto the channel is tried again soon.
             let guard_now = if ready.is_empty() { guard } else { Guard::Alert { steps: 0 } };
-            let orders = self.rest(guard_now, SWEEP.saturating_sub(swept.elapsed()));
+            let orders = self.rest(guard_now, sweeps.due_in(Instant::now()));
             // Once a batch: the time a session may be queued is not worth a look at the clock each.
             let queue_due = clock::due_ms((self.queue_timeout)());
             if !self.obey(orders, queue_due, &mut ready, &mut picked) {
@@ -113,8 +113,7 @@ impl<R: Refuse> WaiterThread<R> {
                 }
             };
             self.send(&mut ready);
-            if swept.elapsed() >= SWEEP {
-                swept = Instant::now();
+            if sweeps.is_due(Instant::now()) {
                 self.sweep(&mut ready, &mut picked);
             }
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::origin::BusyOrigin;
 use crate::support::router::Signal;
-use crate::support::{DEADLINE, FullBacklog, Router, ms};
+use crate::support::{Client, DEADLINE, FullBacklog, Origin, OriginConn, Router, ms, reply};
 use crate::wire::{Bytes, Head, read_sum};
 
 const LENGTH: usize = 50_000;
@@ -20,9 +20,16 @@ fn signal_thread(router: &Router, thread: u32, signal: Signal) {
     unsafe { libc::syscall(libc::SYS_tgkill, i64::from(pid), thread, signal) };
 }
 
-/// Stops the process and lets it go on. A SIGCONT that comes before the stop has happened would only take it back.
+/// Stops the process and lets it go on.
 #[track_caller]
 fn stop_and_continue(router: &Router) {
+    stop(router);
+    router.signal(Signal::CONT);
+}
+
+/// Stops it. A SIGCONT that comes before the stop has happened would only take it back.
+#[track_caller]
+fn stop(router: &Router) {
     router.signal(Signal::STOP);
     let until = Instant::now() + DEADLINE;
     loop {
@@ -32,7 +39,6 @@ fn stop_and_continue(router: &Router) {
         }
         assert!(Instant::now() < until, "it never stopped: {stat}");
     }
-    router.signal(Signal::CONT);
 }
 
 fn threads(router: &Router) -> Vec<u32> {
@@ -137,5 +143,45 @@ fn a_process_that_is_stopped_and_continued_goes_on_with_its_connects() {
     }
     assert_eq!(client.read_response().status, 504, "the backend is late: it has not refused");
     assert!((ms(1900)..ms(3500)).contains(&asked.elapsed()), "{:?}", asked.elapsed());
+    router.assert_at_rest();
+}
+
+#[test]
+fn a_process_that_stood_still_serves_first_what_came_meanwhile_and_then_looks_who_is_late() {
+    const EACH: usize = 24;
+    let origin = Origin::bind();
+    let limits = "[timeouts]\nresponse = 2s\nidle = 2s\nheader = 2s\n[server]\nworkers = 64";
+    let router = Router::to_with(&origin, limits);
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = |text: &str| reply(200, &["Connection: close"], text);
+    let clients = |bytes: &str| {
+        let mut clients: Vec<Client> = (0..EACH).map(|_| router.client()).collect();
+        clients.iter_mut().for_each(|client| client.send(bytes));
+        clients
+    };
+    let mut kept = clients(get);
+    for client in &mut kept {
+        origin.accept_request().0.send(answer("first"));
+        assert_eq!(client.read_response().text(), "first");
+    }
+    let mut begun = clients(&get[..20]);
+    let mut asking = clients(get);
+    let mut asked: Vec<OriginConn> = asking.iter().map(|_| origin.accept_request().0).collect();
+    stop(&router);
+    // Longer than any of them may take, and by more than a second.
+    std::thread::sleep(ms(3500));
+    asked.iter_mut().for_each(|conn| conn.send(answer("meanwhile")));
+    kept.iter_mut().for_each(|client| client.send(get));
+    begun.iter_mut().for_each(|client| client.send(&get[20..]));
+    router.signal(Signal::CONT);
+    for _ in 0..2 * EACH {
+        origin.accept_request().0.send(answer("after it"));
+    }
+    let all = asking.iter_mut().map(|client| (client, "meanwhile"));
+    for (client, due) in all.chain(kept.iter_mut().chain(&mut begun).map(|client| (client, "after it"))) {
+        assert_eq!(client.read_response().text(), due);
+    }
+    // Who says nothing more is late as ever.
+    kept[0].expect_closed_within(ms(5000));
     router.assert_at_rest();
 }
