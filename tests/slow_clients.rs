@@ -5,9 +5,9 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use support::client::connect_with_small_buffer;
 use support::{Client, DEADLINE, Origin, Peer, Router, ms, pattern, reply};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
@@ -46,21 +46,11 @@ fn a_body_below_the_minimum_for_ten_seconds_is_408() {
     assert_eq!(router.counter("slow_clients"), 1);
 }
 
-/// A client whose kernel holds so little for it that it tells of room in steps of a kilobyte or two.
-fn with_a_small_buffer(router: &Router) -> TcpStream {
-    use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
-    sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("SO_RCVBUF");
-    let to: SocketAddr = router.address().parse().expect("an address");
-    connect(&socket, &to).expect("connect");
-    TcpStream::from(socket)
-}
-
 #[test]
 fn an_answer_taken_below_the_minimum_for_ten_seconds_is_reset() {
     let origin = Origin::bind();
     let router = Router::to_with(&origin, &format!("{ACCESS}[timeouts]\nsend = 10s"));
-    let mut client = with_a_small_buffer(&router);
+    let mut client = connect_with_small_buffer(&router.address());
     client.write_all(GET.as_bytes()).expect("room");
     let (mut conn, _) = origin.accept_request();
     let answer = reply(200, &[], pattern(50_000_000));

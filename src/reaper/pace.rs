@@ -114,6 +114,11 @@ impl Shortage {
         let since = *self.since.get_or_insert(now);
         sessions_wait && now.duration_since(since) >= PATIENCE
     }
+
+    /// No worker was free at the last look.
+    pub fn is_near(&self) -> bool {
+        self.since.is_some()
+    }
 }
 
 /// Of those that are below the minimum, each with since when, the half that have been so for longest.

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
+
 use crate::origin::{BusyOrigin, STACK};
 use crate::storms::enough_files;
+use crate::support::client::connect_with_small_buffer;
 use crate::support::{DEADLINE, Router, eventually, ms};
 use crate::wire::Head;
 use crate::{Hiccups, alone};
@@ -43,7 +46,11 @@ impl Crowd {
         let (stop, arrivals) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (theirs, came, address) = (Arc::clone(&stop), Arc::clone(&arrivals), address.to_owned());
         let arrive = move || {
-            let mut client = TcpStream::connect(&address).expect("the backlog has room");
+            let mut client = match habit {
+                // What they cost is their slowness, not what the kernel takes for them.
+                Habit::Read("/10m") => connect_with_small_buffer(&address),
+                _ => TcpStream::connect(&address).expect("the backlog has room"),
+            };
             client.write_all(habit.begins().as_bytes()).expect("the socket has room");
             client.set_nonblocking(true).expect("O_NONBLOCK");
             came.fetch_add(1, Ordering::Relaxed);
@@ -124,6 +131,8 @@ fn origin() -> BusyOrigin {
             Some("/10m") => 10_000_000,
             _ => 1000,
         };
+        // Megabytes in the kernel for each who does not read them are no part of what is measured.
+        sockopt::set_socket_send_buffer_size(&*to, 65_536)?;
         write!(to, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n")?;
         // The router goes when its client has gone.
         let _ended = std::io::copy(&mut std::io::repeat(b'x').take(len), to);

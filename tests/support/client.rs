@@ -100,3 +100,16 @@ impl From<Client> for Peer {
         client.0
     }
 }
+
+/// A client whose kernel holds so little for it that it tells of room in steps of a kilobyte or two, and takes no more of an
+/// answer than it reads.
+#[track_caller]
+pub fn connect_with_small_buffer(address: &str) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+    let to: SocketAddr = address.parse().expect("an address");
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
+    // Before it connects: the first window is told then.
+    sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("SO_RCVBUF");
+    connect(&socket, &to).expect("connect");
+    TcpStream::from(socket)
+}
