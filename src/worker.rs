@@ -128,7 +128,8 @@ mod tests {
     use crate::transport::{Socket, faults};
     use crate::waiter::Waiter;
     use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::PathBuf;
     use std::time::Instant;
 
     const FILE: &str = "[listen:a]\naddress = :1\n[route:r]\nrespond = 200 \"ok\"\n";
@@ -200,15 +201,21 @@ mod tests {
         assert!(greedy.state.is_parked());
     }
 
+    /// From now on everything goes to this backend, whose socket file is the test's to remove.
+    fn backend_of(shared: &Shared, name: &str) -> (UnixListener, PathBuf) {
+        let path = std::env::temp_dir().join(format!("l7r-{name}-{}.sock", std::process::id()));
+        let backend = UnixListener::bind(&path).expect("bind");
+        let file = format!("[listen:a]\naddress = :1\npool = p\n[pool:p]\nbackend = unix:{}\n", path.display());
+        let loaded = config::parse_str("a.ini", &file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
+        shared.published.publish(Arc::new(Snapshot::build(loaded.config, 2, vec![(1, 0)], None, |_| None)));
+        (backend, path)
+    }
+
     /// It was not run for a while, say, and when it goes on the answer is here and the reaper comes at the same moment.
     #[test]
     fn a_backend_that_is_cut_as_late_when_its_answer_is_here_costs_no_session() {
         let shared = shared();
-        let path = std::env::temp_dir().join(format!("l7r-late-{}.sock", std::process::id()));
-        let backend = std::os::unix::net::UnixListener::bind(&path).expect("bind");
-        let file = format!("[listen:a]\naddress = :1\npool = p\n[pool:p]\nbackend = unix:{}\n", path.display());
-        let loaded = config::parse_str("a.ini", &file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
-        shared.published.publish(Arc::new(Snapshot::build(loaded.config, 2, vec![(1, 0)], None, |_| None)));
+        let (backend, path) = backend_of(&shared, "late");
         let (_channel, queue) = crossbeam_channel::bounded(1);
         let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
         let (partner, _response) = pair::new(0, Arc::clone(&registry), waiter, Arc::clone(&shared.counters));
@@ -240,11 +247,7 @@ mod tests {
     #[test]
     fn a_fault_while_the_partner_runs_costs_its_session_and_nothing_else() {
         let shared = shared();
-        let path = std::env::temp_dir().join(format!("l7r-worker-{}.sock", std::process::id()));
-        let backend = std::os::unix::net::UnixListener::bind(&path).expect("bind");
-        let file = format!("[listen:a]\naddress = :1\npool = p\n[pool:p]\nbackend = unix:{}\n", path.display());
-        let loaded = config::parse_str("a.ini", &file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
-        shared.published.publish(Arc::new(Snapshot::build(loaded.config, 2, vec![(1, 0)], None, |_| None)));
+        let (backend, path) = backend_of(&shared, "fault");
         let (channel, queue) = crossbeam_channel::bounded(1);
         let mut threads = Vec::new();
         super::spawn(0, &shared, &queue, &mut |name, run| {
