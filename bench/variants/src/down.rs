@@ -109,7 +109,12 @@ impl Down {
     /// Of an answer that is done: its connection may serve another exchange, if all of the request has been sent. Bytes
     /// behind an answer are nobody's (RFC 9112 section 9.2).
     pub fn keeps_backend(&self) -> bool {
-        self.backend_keeps && self.bay.is_empty() && !self.ended
+        self.backend_keeps && self.bay.unread().len() == self.out.consumes() && !self.ended
+    }
+
+    /// All of the answer has been read; the rest of it may still be in `out`.
+    pub fn is_whole(&self) -> bool {
+        self.stage == Stage::Whole
     }
 
     /// Puts what is here of the answer into `out`. `whole`: all of the request has been read from the client.
@@ -244,8 +249,13 @@ impl Down {
 
     /// The client took `n` bytes of it.
     pub fn took(&mut self, n: usize) {
-        self.begun |= self.stage != Stage::Head;
+        self.tells();
         self.out.took(n, &mut self.bay);
+    }
+
+    /// What is in `out` is being written to the client.
+    pub fn tells(&mut self) {
+        self.begun |= self.stage != Stage::Head;
     }
 
     /// The client has a part of the final answer.

@@ -46,6 +46,11 @@ impl Outgoing {
         self.consumed > 0 || self.total > self.head.len()
     }
 
+    /// Bytes of the bay that are used up once all is taken.
+    pub fn consumes(&self) -> usize {
+        self.consumed
+    }
+
     /// Room for one more head, behind those that are not sent yet.
     pub fn begin_head(&mut self) -> &mut Vec<u8> {
         if self.is_empty() {

@@ -44,3 +44,8 @@ pub fn finish_writing(socket: &impl AsFd) {
 pub fn abort_on_close(socket: &impl AsFd) {
     let _gone = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
+
+/// A backlog as all have it, for a socket that listens already.
+pub fn deepen(socket: &impl AsFd) -> io::Result<()> {
+    Ok(net::listen(socket, BACKLOG)?)
+}

@@ -256,3 +256,8 @@ fn epoll() {
 fn tokio() {
     the_script(env!("CARGO_BIN_EXE_variant-tokio"));
 }
+
+#[test]
+fn pinned() {
+    the_script(env!("CARGO_BIN_EXE_variant-pinned"));
+}

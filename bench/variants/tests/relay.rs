@@ -2,7 +2,8 @@
 
 mod script;
 
-use script::{Session, body_of, site};
+use layer7router::http::framing::{BodyReader, ResponseBody};
+use script::{Session, site};
 use variants::relay::Next;
 use variants::up::After;
 
@@ -333,4 +334,23 @@ fn an_answer_before_the_end_of_its_request_ends_the_session() {
     let got = String::from_utf8(session.client.output.clone()).expect("text");
     assert!(got.contains("Connection: close\r\n") && got.ends_with("no"), "{got}");
     assert_eq!(session.released, [false]);
+}
+
+/// What a message carries behind its heads, chunks undone.
+fn body_of(message: &str) -> String {
+    let mut rest = message;
+    let (head, body) = loop {
+        let (head, body) = rest.split_once("\r\n\r\n").expect("a whole head");
+        if !head.starts_with("HTTP/1.1 1") {
+            break (head, body);
+        }
+        rest = body;
+    };
+    if !head.contains("Transfer-Encoding: chunked") {
+        return body.to_owned();
+    }
+    let mut bytes = body.as_bytes().to_vec();
+    let taken = BodyReader::response(ResponseBody::Chunked).take(&mut bytes).expect("chunks");
+    assert!(taken.end && taken.consumed == bytes.len(), "{message}");
+    String::from_utf8(bytes[..taken.payload].to_vec()).expect("text")
 }

@@ -7,7 +7,6 @@ use std::task::Poll;
 
 use layer7router::config;
 use layer7router::http::forwarded::Peer;
-use layer7router::http::framing::{BodyReader, ResponseBody};
 use variants::desk::Desk;
 use variants::relay::{Next, Port, Relay};
 use variants::site::Site;
@@ -152,23 +151,4 @@ impl Session {
             }
         }
     }
-}
-
-/// What a message carries behind its heads, chunks undone.
-pub fn body_of(message: &str) -> String {
-    let mut rest = message;
-    let (head, body) = loop {
-        let (head, body) = rest.split_once("\r\n\r\n").expect("a whole head");
-        if !head.starts_with("HTTP/1.1 1") {
-            break (head, body);
-        }
-        rest = body;
-    };
-    if !head.contains("Transfer-Encoding: chunked") {
-        return body.to_owned();
-    }
-    let mut bytes = body.as_bytes().to_vec();
-    let taken = BodyReader::response(ResponseBody::Chunked).take(&mut bytes).expect("chunks");
-    assert!(taken.end && taken.consumed == bytes.len(), "{message}");
-    String::from_utf8(bytes[..taken.payload].to_vec()).expect("text")
 }
