@@ -261,3 +261,13 @@ fn tokio() {
 fn pinned() {
     the_script(env!("CARGO_BIN_EXE_variant-pinned"));
 }
+
+#[test]
+fn coroutine() {
+    the_script(env!("CARGO_BIN_EXE_variant-coroutine"));
+}
+
+#[test]
+fn uring() {
+    the_script(env!("CARGO_BIN_EXE_variant-uring"));
+}

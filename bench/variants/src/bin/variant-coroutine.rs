@@ -1,0 +1,243 @@
+//! Stackful coroutines: blocking code, one coroutine a session, on the scheduler of `may`.
+//!
+//! When the whole request is here, its coroutine sends it, turns around and reads the answer, as a worker of the product
+//! does. When more of it is to come, a second coroutine takes the answer; a socket of `may` has one coroutine that waits for
+//! it, so each side then has a duplicate of its own. `may` asks a socket before it waits, always: two reads of an exchange
+//! find nothing.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use layer7router::answer::OwnAnswer;
+use layer7router::error::CloseReason;
+use layer7router::http::forwarded::Peer;
+use may::net::{TcpListener, TcpStream};
+use variants::blocking::{self, Sent, Wire};
+use variants::desk::Desk;
+use variants::down::{Down, Fault};
+use variants::plan::{Facts, put_answer};
+use variants::site::Site;
+use variants::socket;
+use variants::start::{self, Start};
+use variants::up::{After, Turn, Up};
+
+/// Of a coroutine, in words: 64 KB, of which what is used is memory.
+const STACK_WORDS: usize = 8 * 1024;
+/// Coroutines that are kept for new sessions.
+const SPARE: usize = 4096;
+
+fn main() -> ExitCode {
+    start::run(|start| run(&start).map_err(|error| error.to_string()))
+}
+
+fn run(start: &Start) -> io::Result<()> {
+    may::config().set_workers(start.threads).set_stack_size(STACK_WORDS).set_pool_capacity(SPARE);
+    let listener = TcpListener::bind(start.address)?;
+    // It asks for 1024.
+    socket::deepen(listener.inner())?;
+    start.ready(listener.local_addr()?);
+    let kept = Arc::new(Kept { by_backend: start.site.backends.iter().map(|_| Mutex::default()).collect() });
+    let site = Arc::clone(&start.site);
+    let accepting = may::go!(move || {
+        loop {
+            let Ok((client, peer)) = listener.accept() else {
+                may::coroutine::yield_now();
+                continue;
+            };
+            let _gone = client.set_nodelay(true);
+            let (site, kept) = (Arc::clone(&site), Arc::clone(&kept));
+            may::go!(move || Session::new(client, peer, site, kept).run());
+        }
+    });
+    accepting.join().map_err(|_| io::Error::other("the accepting coroutine panicked"))
+}
+
+/// A socket. Its methods of `may` want it exclusively, and only ever one coroutine has it.
+struct Socket(RefCell<TcpStream>);
+
+impl Socket {
+    fn new(stream: TcpStream) -> Self {
+        Self(RefCell::new(stream))
+    }
+
+    fn duplicate(&self) -> io::Result<Self> {
+        self.0.borrow().try_clone().map(Self::new)
+    }
+
+    fn shut(&self, how: Shutdown) {
+        let _gone = self.0.borrow().shutdown(how);
+    }
+}
+
+impl Wire for Socket {
+    fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(space)
+    }
+
+    fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.borrow_mut().write_vectored(parts)
+    }
+}
+
+/// Kept connections, the newest last.
+struct Kept {
+    by_backend: Vec<Mutex<Vec<Socket>>>,
+}
+
+impl Kept {
+    fn take(&self, backend: usize) -> Option<Socket> {
+        self.by_backend[backend].lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put(&self, backend: usize, socket: Socket, max: usize) {
+        let mut kept = self.by_backend[backend].lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < max {
+            kept.push(socket);
+        }
+    }
+}
+
+struct Session {
+    client: Socket,
+    peer: Peer,
+    kept: Arc<Kept>,
+    desk: Desk,
+    up: Up,
+    down: Down,
+}
+
+impl Session {
+    fn new(client: TcpStream, peer: SocketAddr, site: Arc<Site>, kept: Arc<Kept>) -> Self {
+        let desk = Desk::new(site);
+        Self {
+            client: Socket::new(client),
+            peer: Peer::from(peer),
+            kept,
+            desk,
+            up: Up::default(),
+            down: Down::default(),
+        }
+    }
+
+    fn run(mut self) {
+        let after = loop {
+            let after = match self.up.turn(&mut self.desk, self.peer, &mut self.down.out) {
+                Turn::Read => match blocking::receive(&mut self.up, &mut self.desk, &self.client) {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+                Turn::End => return,
+                Turn::Answer(after) => after,
+                Turn::Forward(backend, facts) => self.exchange(backend, &facts),
+            };
+            if after != After::Reset && blocking::send_own(&mut self.down, &self.client).is_err() {
+                return;
+            }
+            if after != After::Keep {
+                break after;
+            }
+        };
+        match after {
+            After::Reset => socket::abort_on_close(self.client.0.borrow().inner()),
+            After::Linger => {
+                self.client.shut(Shutdown::Write);
+                let mut dropped = [0; 4096];
+                while self.client.read(&mut dropped).is_ok_and(|n| n > 0) {}
+            }
+            After::Keep | After::Close => {}
+        }
+    }
+
+    /// What is left of the answer is in `down.out`.
+    fn exchange(&mut self, index: usize, facts: &Facts) -> After {
+        let whole = AtomicBool::new(self.up.is_whole());
+        let mut fresh = false;
+        loop {
+            let kept = if fresh { None } else { self.kept.take(index) };
+            let reused = kept.is_some();
+            let Ok(backend) = kept.map_or_else(|| self.connect(index), Ok) else {
+                let reason = CloseReason::BackendRefused;
+                return self.fail(facts, Fault { reason, answered: false, begun: false });
+            };
+            self.down.begin();
+            let (sent, answered) = match blocking::send_what_is_here(&mut self.up, &backend, &whole) {
+                Ok(Sent::Part) => self.both(&backend, facts, &whole),
+                Ok(sent) => {
+                    let (down, desk) = (&mut self.down, &mut self.desk);
+                    (Ok(sent), blocking::send_answer(down, desk, facts, &backend, &self.client, &whole))
+                }
+                Err(reason) => (Err(reason), Err(Fault { reason, answered: true, begun: false })),
+            };
+            match (sent, answered) {
+                (_, Err(Fault { reason: CloseReason::BackendClosed, answered: false, .. }))
+                    if reused && facts.idempotent && self.up.is_bare() =>
+                {
+                    self.up.out.again();
+                    fresh = true;
+                }
+                // Who gave up first knows why.
+                (Err(reason), Err(fault)) => return self.fail(facts, Fault { reason, ..fault }),
+                (_, Err(fault)) => return self.fail(facts, fault),
+                (sent, Ok(())) => {
+                    if sent == Ok(Sent::Whole) && self.down.keeps_backend() {
+                        self.kept.put(index, backend, self.desk.site.kept_max);
+                    }
+                    return if self.down.keeps_client() && self.up.is_whole() { After::Keep } else { After::Linger };
+                }
+            }
+        }
+    }
+
+    fn connect(&self, index: usize) -> io::Result<Socket> {
+        let stream = TcpStream::connect(self.desk.site.backends[index])?;
+        stream.set_nodelay(true)?;
+        Ok(Socket::new(stream))
+    }
+
+    fn fail(&mut self, facts: &Facts, fault: Fault) -> After {
+        if fault.begun {
+            return After::Reset;
+        }
+        let keep = facts.keep && self.up.is_whole();
+        self.down.begin();
+        let own = OwnAnswer::failure(fault.reason, &facts.asker.id);
+        put_answer(&own, facts, keep, &mut self.desk, &mut self.down.out.head);
+        self.down.out.send_head();
+        if keep { After::Keep } else { After::Linger }
+    }
+
+    /// The rest of the request here, its answer in a coroutine of its own.
+    fn both(
+        &mut self,
+        backend: &Socket,
+        facts: &Facts,
+        whole: &AtomicBool,
+    ) -> (Result<Sent, CloseReason>, Result<(), Fault>) {
+        let gone = Fault { reason: CloseReason::NoDescriptor, answered: true, begun: false };
+        let (Ok(client), Ok(from)) = (self.client.duplicate(), backend.duplicate()) else {
+            return (Ok(Sent::Broken), Err(gone));
+        };
+        let mut desk = Desk::new(Arc::clone(&self.desk.site));
+        let (mut sent, mut answered) = (Ok(Sent::Part), Err(gone));
+        let (down, answered_there) = (&mut self.down, &mut answered);
+        may::coroutine::scope(|scope| {
+            may::go!(scope, move || {
+                *answered_there = blocking::send_answer(down, &mut desk, facts, &from, &client, whole);
+                if !whole.load(Ordering::Acquire) {
+                    // Nobody wants the rest of the request: who reads it is woken.
+                    client.shut(Shutdown::Read);
+                }
+            });
+            sent = blocking::send_request(&mut self.up, &mut self.desk, &self.client, backend, whole);
+            if sent.is_err() {
+                // What was sent must not be taken for a whole request, and who waits for its answer is woken.
+                backend.shut(Shutdown::Both);
+            }
+        });
+        (sent, answered)
+    }
+}
