@@ -21,6 +21,9 @@ pub trait Wire {
     fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
+/// Nobody can be told.
+const CLIENT_GONE: Fault = Fault { reason: CloseReason::ClientGone, answered: true, begun: true };
+
 /// How a request went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
@@ -88,6 +91,19 @@ pub fn send_answer(
     client: &impl Wire,
     whole: &AtomicBool,
 ) -> Result<(), Fault> {
+    send_most(down, desk, facts, backend, client, whole)?;
+    send_own(down, client).map_err(|_| CLIENT_GONE)
+}
+
+/// Sends an answer until all of it has been read: the last of it is in `out`.
+pub fn send_most(
+    down: &mut Down,
+    desk: &mut Desk,
+    facts: &Facts,
+    backend: &impl Wire,
+    client: &impl Wire,
+    whole: &AtomicBool,
+) -> Result<(), Fault> {
     loop {
         match down.pump(&desk.site, facts, whole.load(Ordering::Acquire))? {
             Flow::Done => return Ok(()),
@@ -112,7 +128,7 @@ pub fn send_out(down: &mut Down, client: &impl Wire) -> io::Result<()> {
     Ok(())
 }
 
-/// All of what is on its way to the client: an answer of our own.
+/// All of what is on its way to the client: an answer of our own, the last of another.
 pub fn send_own(down: &mut Down, client: &impl Wire) -> io::Result<()> {
     while !down.out.is_empty() {
         send_out(down, client)?;

@@ -55,6 +55,7 @@ fn welcome(client: TcpStream, peer: SocketAddr, site: &Arc<Site>) -> io::Result<
     let shared = Arc::new(Shared {
         client: Socket(client),
         whole: AtomicBool::new(true),
+        writing: AtomicBool::new(false),
         state: Mutex::new(State::default()),
         changed: Condvar::new(),
     });
@@ -108,6 +109,8 @@ struct Shared {
     client: Socket,
     /// All of the request has been read.
     whole: AtomicBool,
+    /// The last of an answer is being written, though its exchange is over.
+    writing: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -280,6 +283,10 @@ impl Request {
     }
 
     fn send_own(&mut self) -> io::Result<()> {
+        while self.shared.writing.load(Ordering::Acquire) {
+            // Only a client that pipelines comes here, and not for long.
+            thread::yield_now();
+        }
         let nothing = variants::bay::Bay::default();
         while !self.answer.is_empty() {
             let mut room = [IoSlice::new(&[]); variants::outgoing::PARTS_MAX];
@@ -367,7 +374,13 @@ impl Response {
         match sent {
             Ok(()) => {
                 keep_backend = self.down.keeps_backend() && whole;
-                if !self.down.keeps_client() {
+                let keep_client = self.down.keeps_client() && whole;
+                if keep_client && keep_backend {
+                    return self.finish(&shared);
+                }
+                if blocking::send_own(&mut self.down, &shared.client).is_err() {
+                    last = Some(After::Reset);
+                } else if !keep_client {
                     last = Some(After::Linger);
                 }
             }
@@ -405,9 +418,24 @@ impl Response {
         }
     }
 
+    /// The exchange is over before its last bytes leave: the client's next request may come sooner than we would be back.
+    fn finish(&mut self, shared: &Shared) {
+        shared.writing.store(true, Ordering::Release);
+        let mut state = shared.lock();
+        state.exchange = None;
+        shared.wake(state);
+        let sent = blocking::send_own(&mut self.down, &shared.client);
+        shared.writing.store(false, Ordering::Release);
+        if sent.is_err() {
+            shared.lock().last = Some(After::Reset);
+            socket::abort_on_close(&shared.client.0);
+            shared.client.cut();
+        }
+    }
+
     fn relay(&mut self, backend: &Socket, exchange: &Exchange) -> Result<(), Fault> {
         let shared = &self.shared;
-        blocking::send_answer(&mut self.down, &mut self.desk, &exchange.facts, backend, &shared.client, &shared.whole)
+        blocking::send_most(&mut self.down, &mut self.desk, &exchange.facts, backend, &shared.client, &shared.whole)
     }
 
     /// The same head on a fresh connection.
