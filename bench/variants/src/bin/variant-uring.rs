@@ -71,7 +71,7 @@ fn run(start: &Start) -> io::Result<()> {
 /// Work of the kernel's is done when the thread comes by itself, without an interrupt.
 fn uring() -> io_uring::Builder {
     let mut builder = io_uring::IoUring::builder();
-    builder.setup_single_issuer().setup_coop_taskrun();
+    builder.setup_single_issuer().setup_defer_taskrun();
     builder
 }
 
