@@ -230,11 +230,7 @@ impl Relay {
         match self.down.pump(&desk.site, &facts, self.up.is_whole()) {
             Ok(Flow::Done) => {
                 let keep = up == Flow::Done && !self.broken && self.down.keeps_backend() && self.up.is_whole();
-                self.state = State::Sending(match (self.down.keeps_client(), self.up.is_whole()) {
-                    (true, true) => After::Keep,
-                    (false, true) if self.up.has_ended() => After::Close,
-                    _ => After::Linger,
-                });
+                self.state = State::Sending(self.up.after(self.down.keeps_client(), &facts));
                 Err(Next::Release { keep })
             }
             Ok(down) => Ok((up, down)),

@@ -172,14 +172,18 @@ impl Up {
                 answer.clear();
                 put_answer(&own, &plan.facts, keep, desk, &mut answer.head);
                 answer.send_head();
-                Turn::Answer(if keep {
-                    After::Keep
-                } else if self.whole && self.ended {
-                    After::Close
-                } else {
-                    After::Linger
-                })
+                Turn::Answer(self.after(keep, &plan.facts))
             }
+        }
+    }
+
+    /// What becomes of the session when its client has a whole answer, and was told whether it stays.
+    pub fn after(&self, keep: bool, facts: &Facts) -> After {
+        match (keep, self.whole) {
+            (true, true) => After::Keep,
+            // Who said that it was the last request sends nothing more.
+            (false, true) if !facts.keep || self.ended => After::Close,
+            _ => After::Linger,
         }
     }
 

@@ -191,6 +191,12 @@ fn the_script(path: &str) {
     origin.wait_for_close();
     assert!(client.has_ended());
 
+    let mut client = program.client();
+    client.send("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let (status, fields, body) = client.answer();
+    assert_eq!((status, body.as_slice()), (200, &b"/1"[..]));
+    assert!(fields.iter().any(|line| line == "connection: close") && client.has_ended(), "{fields:?}");
+
     // A kept connection that has died: the origin closes it after its answer without a word.
     let mut client = program.client();
     for _ in 0..3 {

@@ -186,7 +186,7 @@ impl Session {
                     if sent == Ok(Sent::Whole) && self.down.keeps_backend() {
                         self.kept.put(index, backend, self.desk.site.kept_max);
                     }
-                    return if self.down.keeps_client() && self.up.is_whole() { After::Keep } else { After::Linger };
+                    return self.up.after(self.down.keeps_client(), facts);
                 }
             }
         }

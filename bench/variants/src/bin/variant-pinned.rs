@@ -381,7 +381,8 @@ impl Response {
                 if blocking::send_own(&mut self.down, &shared.client).is_err() {
                     last = Some(After::Reset);
                 } else if !keep_client {
-                    last = Some(After::Linger);
+                    // Who said that it was the last request sends nothing more.
+                    last = Some(if whole && !exchange.facts.keep { After::Close } else { After::Linger });
                 }
             }
             Err(fault) if fault.begun => last = Some(After::Reset),
@@ -411,6 +412,7 @@ impl Response {
             None => {}
             // The request thread may be reading: it is woken by the client's end, or by ours.
             Some(After::Linger) => socket::finish_writing(&shared.client.0),
+            Some(After::Close) => shared.client.cut(),
             Some(_) => {
                 socket::abort_on_close(&shared.client.0);
                 let _woken = shared.client.0.shutdown(Shutdown::Read);

@@ -228,7 +228,7 @@ impl<'a> Session<'a> {
                         }
                     }
                     if !keep_client {
-                        return After::Linger;
+                        return if whole { self.up.after(false, facts) } else { After::Linger };
                     }
                     // The last of it leaves while the next request is awaited; one that is here already is not.
                     if self.up.bay.is_empty() && !self.up.has_ended() && !self.down.out.is_empty() {
