@@ -240,10 +240,10 @@ impl Loop {
                         }
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // A client that has gone again, or no descriptor: the next one may be better.
-                Err(error) if error.raw_os_error() == Some(24) => return,
-                Err(_) => {}
+                // A client that has gone again: the next one may be there.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // Nobody is there, or there is no descriptor: the next client tells of itself.
+                Err(_) => return,
             }
         }
     }
