@@ -1,4 +1,5 @@
-//! What is compared: nginx as a proxy, the router, a second router; and the origin without a proxy, as the limit.
+//! What is compared: the peers, the router, the same router with other I/O models, a second router; and the origin
+//! without a proxy, as the limit.
 //!
 //! Each is started anew for each cell: only one of them exists at a time, and none has a history.
 
@@ -7,21 +8,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::nginx;
 use crate::origin::Origin;
+use crate::peer::{self, Demand, Peer};
 use crate::process::{Process, pause};
 use crate::room::Room;
 
 /// From its start to `ready`.
 const START_TIME: Duration = Duration::from_secs(10);
-const NGINX_WORKERS: u32 = 2;
-/// Of each worker, to the origin: as many as it will want at the levels that are measured.
-const NGINX_KEEPALIVE: u32 = 1024;
 /// Its name in the table, and what ratios are against.
 pub const NGINX: &str = "nginx";
 pub const ROUTER: &str = "router";
 pub const AGAINST: &str = "against";
 pub const NO_PROXY: &str = "no proxy";
+/// Programs of `bench/variants`, by the name of their binary: each takes the same file as the router.
+pub const VARIANTS: [&str; 5] = ["epoll", "tokio", "pinned", "coroutine", "uring"];
 
 /// One of those who are compared.
 #[derive(Debug, Clone)]
@@ -33,8 +33,15 @@ pub struct Candidate {
 #[derive(Debug, Clone)]
 enum Program {
     None,
-    Nginx,
+    Peer(&'static Peer),
     Router(PathBuf),
+}
+
+/// Who does not take part, and how that is changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Skipped {
+    pub name: String,
+    pub why: String,
 }
 
 /// A candidate that answers.
@@ -57,32 +64,62 @@ impl Running {
     }
 }
 
-/// All who take part, in the order of the table.
-pub fn all(router: PathBuf, against: Option<PathBuf>) -> Vec<Candidate> {
-    let mut all = vec![
-        Candidate { name: NO_PROXY, program: Program::None },
-        Candidate { name: NGINX, program: Program::Nginx },
-        Candidate { name: ROUTER, program: Program::Router(router) },
-    ];
-    all.extend(against.map(|path| Candidate { name: AGAINST, program: Program::Router(path) }));
-    all
+/// All who take part, in the order of the table, and who does not. The router is there, or it is an error; the others
+/// are when they are found.
+pub fn all(router: Option<&Path>, against: Option<&Path>) -> Result<(Vec<Candidate>, Vec<Skipped>), String> {
+    let beside = target()?.join("release");
+    let named = |path: &Path| program(path).ok_or_else(|| missing(path));
+    let mut found = vec![Candidate { name: NO_PROXY, program: Program::None }];
+    let mut skipped = Vec::new();
+    for peer in &peer::ALL {
+        match peer.installed() {
+            Some(_) => found.push(Candidate { name: peer.name, program: Program::Peer(peer) }),
+            None => skipped.push(Skipped {
+                name: peer.name.to_owned(),
+                why: format!("not installed: `apt-get install {}`, see bench/README.md", peer::PACKAGES),
+            }),
+        }
+    }
+    let router = router.map_or_else(|| beside.join("layer7router"), Path::to_owned);
+    found.push(Candidate { name: ROUTER, program: Program::Router(named(&router)?) });
+    for name in VARIANTS {
+        match program(&beside.join(name)) {
+            Some(path) => found.push(Candidate { name, program: Program::Router(path) }),
+            None => skipped.push(Skipped {
+                name: name.to_owned(),
+                why: "not built: `cargo build --release -p variants`".to_owned(),
+            }),
+        }
+    }
+    if let Some(against) = against {
+        found.push(Candidate { name: AGAINST, program: Program::Router(named(against)?) });
+    }
+    Ok((found, skipped))
 }
 
 impl Candidate {
     /// Starts it in front of the origin; it has answered once.
-    pub fn start(&self, origin: &Origin) -> Result<Running, String> {
+    pub fn start(&self, origin: &Origin, demand: Demand) -> Result<Running, String> {
         match &self.program {
             Program::None => Ok(Running { process: None, _room: None, address: origin.address() }),
-            Program::Nginx => self.start_nginx(origin),
+            Program::Peer(peer) => {
+                let room = Room::new(self.name)?;
+                let (process, address) = peer.start(&room, origin, demand)?;
+                Ok(Running { process: Some(process), _room: Some(room), address })
+            }
             Program::Router(path) => self.start_router(path, origin),
         }
     }
 
-    fn start_nginx(&self, origin: &Origin) -> Result<Running, String> {
-        let room = Room::new(self.name)?;
-        let configuration = |port| nginx::configuration(NGINX_WORKERS, &nginx_http(port, origin.address()));
-        let (process, address) = nginx::start(self.name, &room, configuration, |address| origin.is_behind(address))?;
-        Ok(Running { process: Some(process), _room: Some(room), address })
+    /// The program and how it is asked for its version; none without a proxy.
+    pub fn version(&self) -> Option<(PathBuf, &'static [&'static str])> {
+        match &self.program {
+            Program::None => None,
+            // Of the source tree here, as the commit says.
+            Program::Router(_) if VARIANTS.contains(&self.name) => None,
+            Program::Peer(peer) => peer.installed().map(|program| (program, peer.version)),
+            Program::Router(path) => Some((path.clone(), &["--version"])),
+        }
     }
 
     fn start_router(&self, path: &Path, origin: &Origin) -> Result<Running, String> {
@@ -97,34 +134,13 @@ impl Candidate {
     }
 }
 
-/// As its users would tune it for this load: kept connections on both sides, nothing written down.
-fn nginx_http(port: u16, origin: SocketAddr) -> String {
-    format!(
-        "\
-    upstream origin {{
-        server {origin};
-        keepalive {NGINX_KEEPALIVE};
-        keepalive_requests 1000000000;
-        keepalive_timeout 1h;
-    }}
-    server {{
-        listen 127.0.0.1:{port} backlog=8192;
-        location / {{
-            proxy_pass http://origin;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-        }}
-    }}
-"
-    )
-}
-
 /// Nothing but what it must be told: the defaults are what is measured. The kernel chooses the port.
 fn router_ini(origin: SocketAddr) -> String {
     format!(
         "\
 [listen:bench]
 address = 127.0.0.1:0
+backlog = 8192
 pool = origin
 [pool:origin]
 backend = {origin}
@@ -161,17 +177,27 @@ fn listening(output: &str) -> Option<SocketAddr> {
 pub fn binary(named: Option<&Path>) -> Result<PathBuf, String> {
     let path = match named {
         Some(path) => path.to_owned(),
-        None => {
-            let own = std::env::current_exe().map_err(|error| format!("where we are: {error}"))?;
-            let target = own.parent().and_then(Path::parent).unwrap_or(Path::new("target"));
-            target.join("release/layer7router")
-        }
+        None => target()?.join("release/layer7router"),
     };
-    // Absolute: it is started from another directory.
-    match path.canonicalize() {
-        Ok(path) if path.is_file() => Ok(path),
-        _ => Err(format!("no router at {}: run `cargo build --release` first, or say --router PATH", path.display())),
-    }
+    program(&path).ok_or_else(|| missing(&path))
+}
+
+/// Absolute: it is started from another directory.
+fn program(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().filter(|path| path.is_file())
+}
+
+fn missing(path: &Path) -> String {
+    format!("no router at {}: run `cargo build --release` first, or say --router PATH", path.display())
+}
+
+/// Where cargo puts everything, the profile's directory that we are in ourselves included.
+fn target() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| format!("where we are: {error}"))?;
+    let directories = own.ancestors().skip(1);
+    // A test is one level deeper.
+    let profile = directories.into_iter().find(|directory| !directory.ends_with("deps"));
+    Ok(profile.and_then(Path::parent).unwrap_or(Path::new("target")).to_owned())
 }
 
 #[cfg(test)]
@@ -189,15 +215,26 @@ mod tests {
     }
 
     #[test]
-    fn the_second_router_takes_part_when_it_is_there() {
-        let names = |against| all("a".into(), against).iter().map(|candidate| candidate.name).collect::<Vec<_>>();
-        assert_eq!(names(None), [NO_PROXY, NGINX, ROUTER]);
-        assert_eq!(names(Some("b".into())), [NO_PROXY, NGINX, ROUTER, AGAINST]);
+    fn who_is_not_there_is_skipped_by_name() {
+        // Any program will do.
+        let own = std::env::current_exe().unwrap();
+        let (found, skipped) = all(Some(&own), Some(&own)).unwrap();
+        let mut names: Vec<&str> = found.iter().map(|one| one.name).collect();
+        names.extend(skipped.iter().map(|one| one.name.as_str()));
+        for name in [NO_PROXY, ROUTER, AGAINST].into_iter().chain(VARIANTS).chain(peer::ALL.map(|peer| peer.name)) {
+            assert_eq!(names.iter().filter(|other| **other == name).count(), 1, "{name} in {names:?}");
+        }
+        assert!(
+            skipped.iter().all(|one| one.why.contains("apt-get") || one.why.contains("cargo build")),
+            "{skipped:?}"
+        );
     }
 
     #[test]
     fn a_router_that_is_not_there_is_told_how_to_get() {
-        let error = binary(Some(Path::new("/nowhere/layer7router"))).unwrap_err();
-        assert!(error.contains("/nowhere/layer7router") && error.contains("cargo build --release"), "{error}");
+        let nowhere = Path::new("/nowhere/layer7router");
+        for error in [binary(Some(nowhere)).unwrap_err(), all(Some(nowhere), None).unwrap_err()] {
+            assert!(error.contains("/nowhere/layer7router") && error.contains("cargo build --release"), "{error}");
+        }
     }
 }

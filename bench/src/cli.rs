@@ -9,7 +9,7 @@ pub const USAGE: &str = "\
 Usage: bench compare [OPTIONS]
        bench soak [OPTIONS]
 
-compare: the router beside nginx
+compare: the router beside its peers
   --connections N,N,..  connections of the load, each level a cell [default: 64,1024]
   --seconds N           how long one cell is measured, 1 to 60 [default: 5]
   --rounds N            how often every cell is measured, 1 to 20 [default: 3]

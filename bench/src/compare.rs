@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::candidate::{self, Candidate, NO_PROXY};
 use crate::cli::Options;
 use crate::origin::{self, Origin};
+use crate::peer::Demand;
 use crate::proc::{self, Usage};
 use crate::process;
 use crate::report::{self, Cell};
@@ -21,13 +22,12 @@ const DESCRIPTORS_SPARE: u64 = 500;
 pub fn run(options: &Options) -> Result<u64, String> {
     process::handle_interrupts();
     enough_descriptors(options)?;
-    let router = candidate::binary(options.router.as_deref())?;
-    let against = options.against.as_deref().map(|path| candidate::binary(Some(path))).transpose()?;
+    let (candidates, skipped) = candidate::all(options.router.as_deref(), options.against.as_deref())?;
     let room = Room::new("bench")?;
-    println!("{}", crate::machine::describe(&router, against.as_deref(), &room)?);
+    println!("{}", crate::machine::describe(&candidates, &skipped, &room)?);
 
     let mut cells = Vec::new();
-    let outcome = rounds(options, &candidate::all(router, against), &room, &mut cells);
+    let outcome = rounds(options, &candidates, &room, &mut cells);
     if !cells.is_empty() {
         let incomplete = if outcome.is_err() { ", INCOMPLETE" } else { "" };
         let (rounds, seconds) = (options.rounds, options.seconds);
@@ -64,7 +64,7 @@ fn cell(
     round: u32,
     room: &Room,
 ) -> Result<Cell, String> {
-    let running = candidate.start(origin)?;
+    let running = candidate.start(origin, Demand { connections, busy: connections })?;
     let url = format!("http://{}{}", running.address, origin::PATH);
 
     let load = wrk::start(&url, connections, WARM_UP_S, room)?;
@@ -127,7 +127,9 @@ mod tests {
 
     #[test]
     fn every_round_begins_with_another_candidate() {
-        let all = candidate::all("a".into(), Some("b".into()));
+        let own = std::env::current_exe().unwrap();
+        let (mut all, _) = candidate::all(Some(&own), Some(&own)).unwrap();
+        all.retain(|one| [NO_PROXY, candidate::NGINX, candidate::ROUTER, candidate::AGAINST].contains(&one.name));
         let names = |round| in_turn(&all, round).iter().map(|candidate| candidate.name).collect::<Vec<_>>();
         assert_eq!(names(1), ["no proxy", "nginx", "router", "against"]);
         assert_eq!(names(2), ["router", "against", "nginx"]);

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::candidate::{Candidate, Skipped};
 use crate::nginx;
+use crate::peer;
 use crate::process::Process;
 use crate::room::Room;
 
@@ -14,49 +16,58 @@ const VERSION_TIME: Duration = Duration::from_secs(5);
 /// From this load average on, somebody else is working here.
 const BUSY: f64 = 0.5;
 
-/// One line each.
-pub fn describe(router: &Path, against: Option<&Path>, room: &Room) -> Result<String, String> {
+/// One line each: the machine, the load, who takes part with which version, and who does not.
+pub fn describe(candidates: &[Candidate], skipped: &[Skipped], room: &Room) -> Result<String, String> {
     let mut text = host();
-    text += &format!("nginx:   {}\n", said(nginx::program(), &["-v"], room)?);
-    text += &format!("wrk:     {}\n", said("wrk", &["-v"], room)?);
-    text += &format!("router:  {}\n", version(router, room)?);
-    if let Some(against) = against {
-        text += &format!("against: {}\n", version(against, room)?);
+    text += &format!("origin:        {}\n", said(path(&nginx::program())?, &["-v"], room)?);
+    text += &format!("wrk:           {}\n", said("wrk", &["-v"], room)?);
+    for candidate in candidates {
+        if let Some((program, arguments)) = candidate.version() {
+            let version = said(path(&program)?, arguments, room)?;
+            text += &format!("{:<14} {version}\n", format!("{}:", candidate.name));
+        }
+    }
+    for Skipped { name, why } in skipped {
+        text += &format!("skipped:       {name}, {why}\n");
     }
     text += &commit(room);
-    text += &format!("load:    {}\n", load(&read("/proc/loadavg")));
+    text += &format!("load:          {}\n", load(&read("/proc/loadavg")));
     Ok(text)
 }
 
 /// The same without what a soak does not need, and with the date.
 pub fn describe_soak(router: &Path, room: &Room) -> Result<String, String> {
-    let mut text = format!("date:    {}\n", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"], room)?);
+    let mut text = format!("date:          {}\n", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"], room)?);
     text += &host();
-    text += &format!("router:  {}\n", version(router, room)?);
+    text += &format!("router:        {}\n", version(router, room)?);
     text += &commit(room);
-    text += &format!("load:    {}\n", load(&read("/proc/loadavg")));
+    text += &format!("load:          {}\n", load(&read("/proc/loadavg")));
     Ok(text)
 }
 
 fn host() -> String {
     let count = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let machine = format!("machine: {count} x {}\n", processor(&read("/proc/cpuinfo")));
-    machine + &format!("kernel:  {}\n", read("/proc/sys/kernel/osrelease").trim())
+    let machine = format!("machine:       {count} x {}\n", processor(&read("/proc/cpuinfo")));
+    machine + &format!("kernel:        {}\n", read("/proc/sys/kernel/osrelease").trim())
 }
 
 fn commit(room: &Room) -> String {
     let commit = ask("git", &["describe", "--always", "--dirty", "--abbrev=12"], room);
     let commit = commit.ok().filter(|(known, _)| *known).map_or("unknown".to_owned(), |(_, commit)| commit);
-    format!("commit:  {commit} (of the source tree here)\n")
+    format!("commit:        {commit} (of the source tree here)\n")
 }
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-fn version(path: &Path, room: &Room) -> Result<String, String> {
-    let program = path.to_str().ok_or_else(|| format!("{}: not UTF-8", path.display()))?;
+fn version(program: &Path, room: &Room) -> Result<String, String> {
+    let program = path(program)?;
     Ok(format!("{} ({program})", said(program, &["--version"], room)?))
+}
+
+fn path(path: &Path) -> Result<&str, String> {
+    path.to_str().ok_or_else(|| format!("{}: not UTF-8", path.display()))
 }
 
 /// The first line it says, wherever: nginx says it on stderr, and wrk calls it a failure.
@@ -69,11 +80,11 @@ fn ask(program: &str, arguments: &[&str], room: &Room) -> Result<(bool, String),
     let mut command = Command::new(program);
     command.args(arguments);
     let mut process = Process::spawn("version", command, room)
-        .map_err(|error| format!("{error}; `apt-get install nginx wrk` on Debian"))?;
+        .map_err(|error| format!("{error}; `apt-get install {}` on Debian", peer::PACKAGES))?;
     let status = process.finish(VERSION_TIME)?;
     let (output, words) = (process.output(), process.last_words());
     let line = output.lines().chain(words.lines()).map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown");
-    let line = line.trim_start_matches("nginx version: ");
+    let line = line.trim_start_matches("nginx version: ").trim_start_matches("Server version: ");
     Ok((status.success(), line.split(" Copyright").next().unwrap_or(line).to_owned()))
 }
 

@@ -10,6 +10,8 @@ mod compare;
 mod machine;
 mod nginx;
 mod origin;
+mod peer;
+mod port;
 mod proc;
 mod process;
 mod report;

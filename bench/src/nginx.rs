@@ -1,22 +1,15 @@
-//! nginx, started with a configuration of ours: as the origin, and as the proxy to compare with.
+//! nginx as the origin, started with a configuration of ours. As a proxy it is a peer.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use crate::process::{Process, pause};
-use crate::room::{Room, free_port};
+use crate::peer;
+use crate::port;
+use crate::process::Process;
+use crate::room::Room;
 
-/// From its start to its first answer.
-const START_TIME: Duration = Duration::from_secs(5);
-/// Somebody else may take the port before nginx does: then another one.
-const ATTEMPTS: u32 = 3;
-/// Where Debian puts it, which is not in everybody's PATH.
-const USUAL_PLACE: &str = "/usr/sbin/nginx";
-
-/// What both have in common: nothing is logged for a request, nothing is closed by count or age while measuring, and
-/// every file is in the room.
+/// Nothing is logged for a request, nothing is closed by count or age while measuring, and every file is in the room.
 const COMMON: &str = "\
 daemon off;
 pid nginx.pid;
@@ -36,10 +29,8 @@ http {
 ";
 
 /// The name to start it by.
-pub fn program() -> &'static str {
-    let in_path = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join("nginx").is_file()));
-    if !in_path && Path::new(USUAL_PLACE).is_file() { USUAL_PLACE } else { "nginx" }
+pub fn program() -> PathBuf {
+    peer::installed("nginx").unwrap_or_else(|| PathBuf::from("nginx"))
 }
 
 /// A whole configuration: so many workers, and this inside of `http`.
@@ -56,31 +47,11 @@ pub fn start(
     configuration: impl Fn(u16) -> String,
     ready: impl Fn(SocketAddr) -> Result<(), String>,
 ) -> Result<(Process, SocketAddr), String> {
-    let mut failure = String::new();
-    for _ in 0..ATTEMPTS {
-        let port = free_port()?;
-        let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let command = |port| {
         let file = room.write("nginx.conf", configuration(port).as_bytes())?;
         let mut command = Command::new(program());
         command.arg("-p").arg(room.path()).arg("-c").arg(file).args(["-e", "stderr"]);
-        let process = Process::spawn(name, command, room)?;
-        match wait(&process, || ready(address)) {
-            Ok(()) => return Ok((process, address)),
-            Err(reason) => failure = format!("{name} does not start: {reason}"),
-        }
-        pause()?;
-    }
-    Err(failure)
-}
-
-fn wait(process: &Process, ready: impl Fn() -> Result<(), String>) -> Result<(), String> {
-    let deadline = Instant::now() + START_TIME;
-    loop {
-        process.must_run()?;
-        match ready() {
-            Ok(()) => return Ok(()),
-            Err(reason) if Instant::now() > deadline => return Err(reason),
-            Err(_) => pause()?,
-        }
-    }
+        Ok(command)
+    };
+    port::start(name, room, command, ready)
 }

@@ -1,6 +1,6 @@
 //! What is shown: one table of figures, one of ratios, both as Markdown; and a line for each cell while it runs.
 
-use crate::candidate::{AGAINST, NGINX, ROUTER};
+use crate::candidate::{AGAINST, NGINX, NO_PROXY, ROUTER};
 use crate::spread::{Spread, spread};
 use crate::wrk::Errors;
 
@@ -26,7 +26,7 @@ pub struct Cell {
 /// One line for whoever waits.
 pub fn progress(cell: &Cell, rounds: u32) -> String {
     format!(
-        "round {}/{rounds}  {:>5} connections  {:<8}  {:>7.0} requests/s  {:>6} CPU us  {} errors",
+        "round {}/{rounds}  {:>5} connections  {:<13}  {:>7.0} requests/s  {:>6} CPU us  {} errors",
         cell.round,
         cell.connections,
         cell.candidate,
@@ -77,8 +77,10 @@ pub fn figures(cells: &[Cell]) -> String {
 pub fn ratios(cells: &[Cell]) -> String {
     let header = ["ratio", "connections", "requests/s", "CPU us/request", "p50", "p99"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
-    for (connections, candidate) in groups(cells) {
-        for base in bases(candidate) {
+    let groups = groups(cells);
+    for &(connections, candidate) in &groups {
+        let at_this_level = groups.iter().filter(|(level, _)| *level == connections).map(|(_, name)| *name);
+        for base in at_this_level.filter(|base| is_compared_with(candidate, base)) {
             let pairs: Vec<(&Cell, &Cell)> = group(cells, connections, candidate)
                 .filter_map(|cell| {
                     group(cells, connections, base).find(|base| base.round == cell.round).map(|base| (cell, base))
@@ -100,11 +102,12 @@ pub fn ratios(cells: &[Cell]) -> String {
     table(&rows)
 }
 
-fn bases(candidate: &str) -> &'static [&'static str] {
+/// What is asked is how the router does beside each of the others, and how it was before.
+fn is_compared_with(candidate: &str, base: &str) -> bool {
     match candidate {
-        ROUTER => &[NGINX],
-        AGAINST => &[NGINX, ROUTER],
-        _ => &[],
+        ROUTER => ![NO_PROXY, ROUTER, AGAINST].contains(&base),
+        AGAINST => [NGINX, ROUTER].contains(&base),
+        _ => false,
     }
 }
 
