@@ -107,7 +107,7 @@ impl Candidate {
                 let (process, address) = peer.start(&room, origin, demand)?;
                 Ok(Running { process: Some(process), _room: Some(room), address })
             }
-            Program::Router(path) => self.start_router(path, origin),
+            Program::Router(path) => self.start_router(path, origin, demand),
         }
     }
 
@@ -122,9 +122,9 @@ impl Candidate {
         }
     }
 
-    fn start_router(&self, path: &Path, origin: &Origin) -> Result<Running, String> {
+    fn start_router(&self, path: &Path, origin: &Origin, demand: Demand) -> Result<Running, String> {
         let room = Room::new(self.name)?;
-        let file = room.write("config.ini", router_ini(origin.address()).as_bytes())?;
+        let file = room.write("config.ini", router_ini(origin.address(), demand).as_bytes())?;
         let mut command = Command::new(path);
         command.arg("--config").arg(file).current_dir(room.path());
         let process = Process::spawn(self.name, command, &room)?;
@@ -135,7 +135,8 @@ impl Candidate {
 }
 
 /// Nothing but what it must be told: the defaults are what is measured. The kernel chooses the port.
-fn router_ini(origin: SocketAddr) -> String {
+fn router_ini(origin: SocketAddr, demand: Demand) -> String {
+    let server = demand.workers.map_or(String::new(), |workers| format!("[server]\nworkers = {workers}\n"));
     format!(
         "\
 [listen:bench]
@@ -147,7 +148,7 @@ backend = {origin}
 [log]
 level = warn
 access = off
-"
+{server}"
     )
 }
 
@@ -198,6 +199,12 @@ fn target() -> Result<PathBuf, String> {
     // A test is one level deeper.
     let profile = directories.into_iter().find(|directory| !directory.ends_with("deps"));
     Ok(profile.and_then(Path::parent).unwrap_or(Path::new("target")).to_owned())
+}
+
+/// Somebody of that name, who is never started.
+#[cfg(test)]
+pub fn stand_in(name: &'static str) -> Candidate {
+    Candidate { name, program: Program::None }
 }
 
 #[cfg(test)]

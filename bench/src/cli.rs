@@ -10,9 +10,12 @@ Usage: bench compare [OPTIONS]
        bench soak [OPTIONS]
 
 compare: the router beside its peers
-  --connections N,N,..  connections of the load, each level a cell [default: 64,1024]
-  --seconds N           how long one cell is measured, 1 to 60 [default: 5]
-  --rounds N            how often every cell is measured, 1 to 20 [default: 3]
+  --quick               all kinds of load in three minutes, one round of short cells, most of them without the peers
+  --only NAME,NAME,..   only these workloads, these programs, or both; names as in the table
+  --connections N,N,..  levels of kept connections, each a workload [default: 1,64,256,1024,4096]
+  --seconds N           how long one cell is measured, 1 to 60 [default: 3 for these levels, 2 for the other workloads]
+  --rounds N            how often every cell is measured, 1 to 20 [default: 3, and 5 at these levels for nginx, haproxy,
+                        the router and its variants]
   --router PATH         the router [default: release/layer7router in the target directory]
   --against PATH        a second router, for a comparison of before and after
 
@@ -38,7 +41,17 @@ pub enum Command {
     Help,
     Compare(Options),
     Soak(Soak),
-    /// What a soak starts; nobody else has a use for it.
+    /// What a comparison starts; nobody else has a use for these two.
+    Stage {
+        address: String,
+        file: String,
+    },
+    Load {
+        address: String,
+        path: String,
+        kind: Vec<String>,
+    },
+    /// What a soak starts.
     Origin {
         name: String,
         address: String,
@@ -53,20 +66,17 @@ pub struct Soak {
     pub router: Option<PathBuf>,
 }
 
-/// How to compare.
-#[derive(Debug, PartialEq)]
+/// How to compare; what is not said follows from the rest.
+#[derive(Debug, Default, PartialEq)]
 pub struct Options {
-    pub connections: Vec<u32>,
-    pub seconds: u32,
-    pub rounds: u32,
+    pub quick: bool,
+    /// Names of workloads and of programs; none is all.
+    pub only: Vec<String>,
+    pub connections: Option<Vec<u32>>,
+    pub seconds: Option<u32>,
+    pub rounds: Option<u32>,
     pub router: Option<PathBuf>,
     pub against: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { connections: vec![64, 1024], seconds: 5, rounds: 3, router: None, against: None }
-    }
 }
 
 /// Arguments without the program's name; `--key value` and `--key=value` are the same.
@@ -78,6 +88,10 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
         Some((command, rest)) => match (command.as_str(), rest) {
             ("compare", rest) => options(rest).map(Command::Compare),
             ("soak", rest) => soak(rest).map(Command::Soak),
+            ("stage", [address, file]) => Ok(Command::Stage { address: address.clone(), file: file.clone() }),
+            ("load", [address, path, kind @ ..]) => {
+                Ok(Command::Load { address: address.clone(), path: path.clone(), kind: kind.to_vec() })
+            }
             ("origin", [name, address]) => Ok(Command::Origin { name: name.clone(), address: address.clone() }),
             (other, _) => Err(format!("`{other}` is not a command; there are `compare` and `soak`")),
         },
@@ -87,12 +101,16 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
 
 fn options(arguments: &[String]) -> Result<Options, String> {
     let mut options = Options::default();
-    let known = ["--connections", "--seconds", "--rounds", "--router", "--against"];
-    for (key, value) in pairs(arguments, &known)? {
+    // The only one without a value.
+    let (quick, arguments): (Vec<_>, Vec<_>) = arguments.iter().cloned().partition(|argument| argument == "--quick");
+    options.quick = !quick.is_empty();
+    let known = ["--only", "--connections", "--seconds", "--rounds", "--router", "--against"];
+    for (key, value) in pairs(&arguments, &known)? {
         match key {
-            "--connections" => options.connections = levels(value)?,
-            "--seconds" => options.seconds = number(key, value, SECONDS_MAX)?,
-            "--rounds" => options.rounds = number(key, value, ROUNDS_MAX)?,
+            "--only" => options.only = value.split(',').map(|name| name.trim().to_owned()).collect(),
+            "--connections" => options.connections = Some(levels(value)?),
+            "--seconds" => options.seconds = Some(number(key, value, SECONDS_MAX)?),
+            "--rounds" => options.rounds = Some(number(key, value, ROUNDS_MAX)?),
             "--router" => options.router = Some(PathBuf::from(value)),
             _ => options.against = Some(PathBuf::from(value)),
         }
@@ -180,14 +198,17 @@ mod tests {
     #[test]
     fn both_ways_to_write_a_value() {
         let expected = Options {
-            connections: vec![1, 64],
-            seconds: 1,
-            rounds: 2,
+            quick: true,
+            only: vec!["get-64".to_owned(), "no proxy".to_owned()],
+            connections: Some(vec![1, 64]),
+            seconds: Some(1),
+            rounds: Some(2),
             router: Some("a".into()),
             against: Some("b".into()),
         };
-        let line = "compare --connections 1,64 --seconds=1 --rounds 2 --router a --against=b";
-        assert_eq!(parsed(line), Ok(Command::Compare(expected)));
+        let line = ["compare", "--quick", "--connections", "1,64", "--seconds=1", "--rounds", "2", "--router", "a"];
+        let line = line.into_iter().chain(["--against=b", "--only", "get-64,no proxy"]);
+        assert_eq!(parse(&line.map(str::to_owned).collect::<Vec<_>>()), Ok(Command::Compare(expected)));
     }
 
     #[test]

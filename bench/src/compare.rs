@@ -1,37 +1,33 @@
-//! The comparison: rounds, in each every level, in each every candidate; one after the other, one at a time.
-
-use std::time::Duration;
+//! The comparison: rounds, in each every load, in each every candidate; one after the other, one at a time.
 
 use crate::candidate::{self, Candidate, NO_PROXY};
+use crate::cell::{self, Setting};
 use crate::cli::Options;
-use crate::origin::{self, Origin};
-use crate::peer::Demand;
-use crate::proc::{self, Usage};
+use crate::origin::Origin;
+use crate::plan::{Entry, Plan};
 use crate::process;
 use crate::report::{self, Cell};
 use crate::room::Room;
-use crate::wrk;
+use crate::workload::{self, Kind, PACE_LEVEL};
 
-const WARM_UP_S: u32 = 1;
-/// When memory is read: late in the warm-up, under the same load, so that reading it disturbs no figure.
-const MEMORY_AFTER: Duration = Duration::from_millis(800);
 /// Descriptors of a proxy that are no connections.
 const DESCRIPTORS_SPARE: u64 = 500;
 
 /// Shows the machine, measures, shows the tables; tells how many errors there were.
 pub fn run(options: &Options) -> Result<u64, String> {
     process::handle_interrupts();
-    enough_descriptors(options)?;
-    let (candidates, skipped) = candidate::all(options.router.as_deref(), options.against.as_deref())?;
+    let (candidates, absent) = candidate::all(options.router.as_deref(), options.against.as_deref())?;
+    let plan = Plan::new(options, &candidates, absent)?;
+    enough_descriptors(&plan)?;
     let room = Room::new("bench")?;
-    println!("{}", crate::machine::describe(&candidates, &skipped, &room)?);
+    println!("{}", crate::machine::describe(&plan.candidates(), &plan, &room)?);
+    eprintln!("{} cells, about {:.0} minutes", plan.cells(), plan.minutes().ceil());
 
     let mut cells = Vec::new();
-    let outcome = rounds(options, &candidates, &room, &mut cells);
+    let outcome = rounds(&plan, &room, &mut cells);
     if !cells.is_empty() {
         let incomplete = if outcome.is_err() { ", INCOMPLETE" } else { "" };
-        let (rounds, seconds) = (options.rounds, options.seconds);
-        println!("Median (min..max), rounds: {rounds}, seconds: {seconds}{incomplete}\n");
+        println!("Median (min..max) of the rounds{incomplete}\n");
         println!("{}", report::figures(&cells));
         println!("Ratios, each of two cells of the same round: median (min..max)\n");
         println!("{}", report::ratios(&cells));
@@ -40,14 +36,31 @@ pub fn run(options: &Options) -> Result<u64, String> {
     Ok(cells.iter().map(|cell| cell.errors.total()).sum())
 }
 
-fn rounds(options: &Options, candidates: &[Candidate], room: &Room, cells: &mut Vec<Cell>) -> Result<(), String> {
-    let origin = Origin::start()?;
-    for round in 1..=options.rounds {
-        for &connections in &options.connections {
-            for candidate in in_turn(candidates, round) {
-                let cell = cell(options, &origin, candidate, connections, round, room)
-                    .map_err(|reason| format!("{} with {connections} connections: {reason}", candidate.name))?;
-                eprintln!("{}", report::progress(&cell, options.rounds));
+fn rounds(plan: &Plan, room: &Room, cells: &mut Vec<Cell>) -> Result<(), String> {
+    let files = Origin::start()?;
+    let stage = Origin::stage()?;
+    for round in 1..=plan.rounds() {
+        for entry in &plan.entries {
+            let workload = &entry.workload;
+            let origin = if workload.on_stage() { &stage } else { &files };
+            for candidate in in_turn(entry, round) {
+                let rate = match workload.kind {
+                    Kind::Open(percent) => pace(cells, entry, percent),
+                    _ => 0,
+                };
+                let seconds = entry.seconds;
+                let cell = cell::measure(Setting { workload, candidate, origin, round, seconds, rate, room });
+                let cell = match cell {
+                    Ok(cell) => cell,
+                    Err(reason) if process::interrupted() => return Err(reason),
+                    // One that fails is an error, and no reason to do without the others.
+                    Err(reason) => {
+                        eprintln!("FAILED: {} under {}: {reason}", candidate.name, workload.name);
+                        origin.must_run()?;
+                        Cell::failed(round, workload, candidate.name)
+                    }
+                };
+                eprintln!("{}", report::progress(&cell));
                 cells.push(cell);
             }
         }
@@ -55,85 +68,81 @@ fn rounds(options: &Options, candidates: &[Candidate], room: &Room, cells: &mut 
     Ok(())
 }
 
-/// One candidate under one load in one round.
-fn cell(
-    options: &Options,
-    origin: &Origin,
-    candidate: &Candidate,
-    connections: u32,
-    round: u32,
-    room: &Room,
-) -> Result<Cell, String> {
-    let running = candidate.start(origin, Demand { connections, busy: connections })?;
-    let url = format!("http://{}{}", running.address, origin::PATH);
-
-    let load = wrk::start(&url, connections, WARM_UP_S, room)?;
-    process::pause_for(MEMORY_AFTER)?;
-    let pss_mb = running.session().map(|session| proc::pss_kb(session) as f64 / 1024.0);
-    let warm_up = wrk::finish(load, WARM_UP_S)?;
-
-    let before = usages(&running, origin);
-    let outcome = wrk::finish(wrk::start(&url, connections, options.seconds, room)?, options.seconds)?;
-    let after = usages(&running, origin);
-    // What ended takes its counters with it: its figures would look good.
-    running.must_run()?;
-    origin.must_run()?;
-
-    let each = |amount: u64| amount as f64 / outcome.requests as f64;
-    let used = after.0.zip(before.0).map(|(after, before)| after - before);
-    Ok(Cell {
-        round,
-        connections,
-        candidate: candidate.name,
-        requests_per_s: outcome.requests_per_s,
-        cpu_us: used.map(|used| each(used.cpu_us)),
-        origin_cpu_us: each((after.1 - before.1).cpu_us),
-        switches: used.map(|used| each(used.switches)),
-        pss_mb,
-        p50_us: outcome.p50_us,
-        p99_us: outcome.p99_us,
-        errors: warm_up.errors.plus(outcome.errors),
-    })
-}
-
-/// The proxy's, if there is one, and the origin's.
-fn usages(running: &candidate::Running, origin: &Origin) -> (Option<Usage>, Usage) {
-    (running.session().map(proc::usage), proc::usage(origin.session()))
-}
-
-/// Each round begins with another one, so that nobody always follows the same neighbour. Without a proxy it is only
-/// measured in the first: that is a limit, not a competitor.
-fn in_turn(candidates: &[Candidate], round: u32) -> Vec<&Candidate> {
-    let (limit, mut turn): (Vec<_>, Vec<_>) = candidates.iter().partition(|candidate| candidate.name == NO_PROXY);
+/// Each round begins with another one, so that nobody always follows the same neighbour.
+fn in_turn(entry: &Entry, round: u32) -> Vec<&Candidate> {
+    let here = entry.candidates.iter().filter(|(_, rounds)| *rounds >= round).map(|(candidate, _)| candidate);
+    let (limit, mut turn): (Vec<_>, Vec<_>) = here.partition(|candidate| candidate.name == NO_PROXY);
     let shift = (round as usize - 1) % turn.len().max(1);
     turn.rotate_left(shift);
-    if round == 1 { limit.into_iter().chain(turn).collect() } else { turn }
+    limit.into_iter().chain(turn).collect()
 }
 
-fn enough_descriptors(options: &Options) -> Result<(), String> {
-    let connections = options.connections.iter().copied().max().unwrap_or(0);
-    // One to the client and one to the origin.
-    let needed = u64::from(connections) * 2 + DESCRIPTORS_SPARE;
+/// So many percent of what the weakest of them did in the first round, on as many connections in a closed loop: each
+/// has the same pace in all rounds, and nobody is asked what he cannot do.
+fn pace(cells: &[Cell], entry: &Entry, percent: u32) -> u32 {
+    let level = workload::get(PACE_LEVEL);
+    let rates = entry.candidates.iter().filter(|(candidate, _)| candidate.name != NO_PROXY).filter_map(|(one, _)| {
+        let mut own = report::group(cells, &level, one.name).filter(|cell| cell.round == 1);
+        own.next().map(|cell| cell.requests_per_s).filter(|rate| rate.is_finite())
+    });
+    let weakest = rates.fold(f64::INFINITY, f64::min);
+    // Without any proxy there is no weakest: then any pace will do.
+    if weakest.is_finite() { ((weakest * f64::from(percent) / 100.0) as u32).max(1) } else { 1000 }
+}
+
+fn enough_descriptors(plan: &Plan) -> Result<(), String> {
+    // One to the client and one to the origin; those who say nothing need none there.
+    let needs = |entry: &Entry| match entry.workload.kind {
+        Kind::Idle => u64::from(entry.workload.connections),
+        _ => u64::from(entry.workload.connections) * 2,
+    };
+    let needed = plan.entries.iter().map(needs).max().unwrap_or(0) + DESCRIPTORS_SPARE;
     let limit = process::raise_descriptors();
     if limit >= needed {
         return Ok(());
     }
-    Err(format!("{connections} connections need {needed} descriptors a process, and {limit} are allowed: `ulimit -Hn`"))
+    Err(format!("{needed} descriptors a process are needed, and {limit} are allowed: `ulimit -Hn`"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::candidate::{NGINX, ROUTER, stand_in};
+    use crate::wrk::Errors;
+
+    fn entry(candidates: &[(&'static str, u32)]) -> Entry {
+        let workload = workload::all(&[PACE_LEVEL]).swap_remove(0);
+        let candidates = candidates.iter().map(|&(name, rounds)| (stand_in(name), rounds)).collect();
+        Entry { workload, seconds: 1, candidates }
+    }
 
     #[test]
     fn every_round_begins_with_another_candidate() {
-        let own = std::env::current_exe().unwrap();
-        let (mut all, _) = candidate::all(Some(&own), Some(&own)).unwrap();
-        all.retain(|one| [NO_PROXY, candidate::NGINX, candidate::ROUTER, candidate::AGAINST].contains(&one.name));
-        let names = |round| in_turn(&all, round).iter().map(|candidate| candidate.name).collect::<Vec<_>>();
-        assert_eq!(names(1), ["no proxy", "nginx", "router", "against"]);
-        assert_eq!(names(2), ["router", "against", "nginx"]);
+        let entry = entry(&[(NO_PROXY, 1), (NGINX, 4), (ROUTER, 4), ("against", 4), ("h2o", 2)]);
+        let names = |round| in_turn(&entry, round).iter().map(|candidate| candidate.name).collect::<Vec<_>>();
+        assert_eq!(names(1), ["no proxy", "nginx", "router", "against", "h2o"]);
+        assert_eq!(names(2), ["router", "against", "h2o", "nginx"]);
         assert_eq!(names(3), ["against", "nginx", "router"]);
         assert_eq!(names(4), ["nginx", "router", "against"]);
+        assert_eq!(names(5), [""; 0]);
+    }
+
+    #[test]
+    fn the_pace_is_the_weakests_of_the_first_round() {
+        let entry = entry(&[(NO_PROXY, 1), (NGINX, 1), (ROUTER, 1)]);
+        let cell = |round, candidate, requests_per_s| Cell {
+            requests_per_s,
+            errors: Errors::default(),
+            ..Cell::failed(round, &entry.workload, candidate)
+        };
+        let cells = [
+            cell(1, NO_PROXY, 10.0),
+            cell(1, NGINX, 900.0),
+            cell(1, ROUTER, 800.0),
+            cell(1, "varnish", 20.0),
+            cell(2, ROUTER, 30.0),
+        ];
+        assert_eq!(pace(&cells, &entry, 50), 400);
+        assert_eq!(pace(&[], &entry, 50), 1000);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::candidate::{Candidate, Skipped};
 use crate::nginx;
 use crate::peer;
+use crate::plan::Plan;
 use crate::process::Process;
 use crate::room::Room;
 
@@ -17,7 +18,7 @@ const VERSION_TIME: Duration = Duration::from_secs(5);
 const BUSY: f64 = 0.5;
 
 /// One line each: the machine, the load, who takes part with which version, and who does not.
-pub fn describe(candidates: &[Candidate], skipped: &[Skipped], room: &Room) -> Result<String, String> {
+pub fn describe(candidates: &[&Candidate], plan: &Plan, room: &Room) -> Result<String, String> {
     let mut text = host();
     text += &format!("origin:        {}\n", said(path(&nginx::program())?, &["-v"], room)?);
     text += &format!("wrk:           {}\n", said("wrk", &["-v"], room)?);
@@ -27,8 +28,11 @@ pub fn describe(candidates: &[Candidate], skipped: &[Skipped], room: &Room) -> R
             text += &format!("{:<14} {version}\n", format!("{}:", candidate.name));
         }
     }
-    for Skipped { name, why } in skipped {
+    for Skipped { name, why } in &plan.skipped {
         text += &format!("skipped:       {name}, {why}\n");
+    }
+    for note in &plan.notes {
+        text += &format!("note:          {note}\n");
     }
     text += &commit(room);
     text += &format!("load:          {}\n", load(&read("/proc/loadavg")));

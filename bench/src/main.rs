@@ -1,16 +1,21 @@
 //! The program: reads the command line, compares or soaks, and turns the outcome into an exit code.
 //!
-//! One cell of a comparison is one candidate under one load in one round: `compare` tells that story, `origin` and
-//! `candidate` are what runs, `wrk` is the load, `proc` is what the kernel says it cost, `report` is what is shown.
+//! One cell of a comparison is one candidate under one load in one round: `compare` tells that story, `plan` which cells
+//! there are, `cell` how one is measured. `origin` (with `stage`) and `candidate` (with `peer`) are what runs, `workload`
+//! is what is done to them, by `wrk` or by `load`, `proc` is what the kernel says it cost, `report` is what is shown.
 //! A soak is another thing: it measures nothing and judges everything. `soak` tells that story.
 
 mod candidate;
+mod cell;
 mod cli;
 mod compare;
+mod load;
 mod machine;
 mod nginx;
 mod origin;
 mod peer;
+mod plan;
+mod poll;
 mod port;
 mod proc;
 mod process;
@@ -18,6 +23,9 @@ mod report;
 mod room;
 mod soak;
 mod spread;
+mod stage;
+mod websocket;
+mod workload;
 mod wrk;
 
 use std::process::ExitCode;
@@ -38,6 +46,8 @@ fn main() -> ExitCode {
         }
         Ok(Command::Compare(options)) => (compare::run(&options), "errors: the figures are not to be believed"),
         Ok(Command::Soak(options)) => (soak::run(&options), "findings"),
+        Ok(Command::Stage { address, file }) => (stage::serve(&address, &file), ""),
+        Ok(Command::Load { address, path, kind }) => (load::run(&address, &path, &kind), ""),
         Ok(Command::Origin { name, address }) => (soak::origin::serve(&name, &address), ""),
         Err(mistake) => (Err(format!("{mistake}\n\n{}", cli::USAGE)), ""),
     };

@@ -1,11 +1,15 @@
-//! The origin: an nginx that serves one file of 1 KB, and a request that tells whether a program passes it on whole.
+//! The origins: an nginx that serves one file of 1 KB and one of 10 MB, and `stage` for what it cannot do; and a request
+//! that tells whether a program passes on what they serve.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::load;
 use crate::nginx;
+use crate::port;
 use crate::process::Process;
 use crate::room::Room;
 
@@ -13,6 +17,9 @@ use crate::room::Room;
 pub const BODY_BYTES: usize = 1024;
 /// The file's path.
 pub const PATH: &str = "/1k";
+/// The large file, which nginx alone has.
+pub const LARGE_BYTES: usize = 10 * 1024 * 1024;
+pub const LARGE: &str = "/10m";
 
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
@@ -45,8 +52,24 @@ impl Origin {
         let files = room.path().join("files");
         fs::create_dir(&files).map_err(|error| format!("{}: {error}", files.display()))?;
         room.write(&format!("files{PATH}"), &body)?;
+        room.write(&format!("files{LARGE}"), &body.iter().copied().cycle().take(LARGE_BYTES).collect::<Vec<_>>())?;
         let (process, address) =
             nginx::start("origin", &room, configuration, |address| check(address, &body, ANSWER_TIME))?;
+        Ok(Self { process, _room: room, address, body })
+    }
+
+    /// The other one.
+    pub fn stage() -> Result<Self, String> {
+        let room = Room::new("stage")?;
+        let body = body();
+        let file = room.write("file", &body)?;
+        let program = load::own()?;
+        let command = |port| {
+            let mut command = Command::new(&program);
+            command.args(["stage", &format!("127.0.0.1:{port}")]).arg(&file);
+            Ok(command)
+        };
+        let (process, address) = port::start("stage", &room, command, |address| check(address, &body, ANSWER_TIME))?;
         Ok(Self { process, _room: room, address, body })
     }
 
@@ -69,7 +92,9 @@ impl Origin {
 }
 
 fn configuration(port: u16) -> String {
-    let server = format!("    server {{\n        listen 127.0.0.1:{port} backlog=8192;\n        root files;\n    }}\n");
+    let server = format!(
+        "    server {{\n        listen 127.0.0.1:{port} backlog=8192;\n        root files;\n        location = {LARGE} {{ sendfile on; }}\n    }}\n"
+    );
     nginx::configuration(WORKERS, &format!("{SETTINGS}{server}"))
 }
 

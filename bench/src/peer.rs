@@ -37,6 +37,8 @@ pub struct Demand {
     pub connections: u32,
     /// Of these, with a request at the same time.
     pub busy: u32,
+    /// For the router and its variants, when its default is not what this load needs.
+    pub workers: Option<u32>,
 }
 
 /// Varnish writes every request to memory that it shares with its log programs; this is each of the lines it can

@@ -57,6 +57,12 @@ pub fn pss_kb(session: u32) -> u64 {
     members(session).filter_map(|(pid, _)| field(&rollup(pid), "Pss:")).sum()
 }
 
+/// What the kernel keeps for their threads, 16 KB each, which is in no figure of a process.
+pub fn kernel_stacks_kb(session: u32) -> u64 {
+    const STACK_KB: u64 = 16;
+    members(session).map(|(pid, _)| names(&format!("/proc/{pid}/task")).count() as u64 * STACK_KB).sum()
+}
+
 /// Memory that only they have, in the machine or swapped out: heap, stacks, buffers. Pages of files are left out, since what
 /// the kernel keeps of those, and counts to whom, depends on everybody else who has them.
 pub fn private_kb(session: u32) -> u64 {
@@ -172,7 +178,7 @@ mod tests {
         }
         let used = usage(own) - before;
         assert!(used.cpu_us >= 10_000, "{used:?}");
-        assert!(pss_kb(own) > 0);
+        assert!(pss_kb(own) > 0 && kernel_stacks_kb(own) >= 16);
     }
 
     #[test]

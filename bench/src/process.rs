@@ -142,7 +142,7 @@ impl Drop for Process {
 
 /// A moment, or the end of everything when we were asked to stop.
 pub fn pause() -> Result<(), String> {
-    if INTERRUPTED.load(Relaxed) {
+    if interrupted() {
         return Err("interrupted".to_owned());
     }
     sleep(POLL);
@@ -185,6 +185,11 @@ fn leave(command: &mut Command) {
     // SAFETY: between fork and exec only what is async-signal-safe may be done: these are two system calls, and an
     // error of theirs is a number, not an allocation.
     unsafe { command.pre_exec(leave) };
+}
+
+/// Whether we were asked to stop.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Relaxed)
 }
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
