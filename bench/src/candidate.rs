@@ -193,7 +193,7 @@ fn missing(path: &Path) -> String {
 }
 
 /// Where cargo puts everything, the profile's directory that we are in ourselves included.
-fn target() -> Result<PathBuf, String> {
+pub fn target() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| format!("where we are: {error}"))?;
     let directories = own.ancestors().skip(1);
     // A test is one level deeper.

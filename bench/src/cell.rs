@@ -9,10 +9,13 @@ use crate::proc::{self, Usage};
 use crate::process;
 use crate::report::Cell;
 use crate::room::Room;
+use crate::syscalls::Counter;
 use crate::workload::{Kind, Workload};
 use crate::wrk::{self, Errors, Outcome, Task};
 
 const WARM_UP_S: u32 = 1;
+/// Counting system calls is a run of its own.
+const COUNTED_S: u32 = 1;
 /// When memory is read: late in the warm-up, under the same load, so that reading it disturbs no figure.
 const MEMORY_AFTER: Duration = Duration::from_millis(800);
 
@@ -26,12 +29,15 @@ pub struct Setting<'a> {
     pub seconds: u32,
     /// Requests a second, where the load has a pace.
     pub rate: u32,
+    /// System calls are to be counted too, after everything else.
+    pub syscalls: bool,
     pub room: &'a Room,
 }
 
 /// What was seen while it was measured.
 struct Seen {
     outcome: Outcome,
+    syscalls: Option<f64>,
     memory: Option<Memory>,
     /// The candidate's and the origin's, before and after.
     before: (Option<Usage>, Usage),
@@ -59,7 +65,7 @@ pub fn measure(setting: Setting) -> Result<Cell, String> {
         seen.outcome.errors = seen.outcome.errors.plus(load.stop()?.errors);
     }
 
-    let Seen { outcome, memory, before, after } = seen;
+    let Seen { outcome, syscalls, memory, before, after } = seen;
     let each = |amount: u64| amount as f64 / outcome.requests as f64;
     let used = after.0.zip(before.0).map(|(after, before)| after - before);
     Ok(Cell {
@@ -71,6 +77,7 @@ pub fn measure(setting: Setting) -> Result<Cell, String> {
         cpu_us: used.map(|used| each(used.cpu_us)),
         origin_cpu_us: each((after.1 - before.1).cpu_us),
         switches: used.map(|used| each(used.switches)),
+        syscalls,
         pss_mb: memory.map(|memory| memory.pss_mb),
         stacks_mb: memory.map(|memory| memory.stacks_mb),
         p50_us: outcome.p50_us,
@@ -116,7 +123,25 @@ fn wrk_load(setting: Setting, running: &Running) -> Result<Seen, String> {
     // That there was no time for an answer in a second is no error yet; it is one while measuring.
     let warm_up = Errors { runs: 0, ..warm_up.errors };
     outcome.errors = outcome.errors.plus(warm_up);
-    Ok(Seen { outcome, memory, before, after })
+    let syscalls = match running.session().filter(|_| setting.syscalls) {
+        Some(session) => counted(session, task, room)?,
+        None => None,
+    };
+    Ok(Seen { outcome, syscalls, memory, before, after })
+}
+
+/// System calls per request. Who counts is in nobody's way: the figures have been taken.
+fn counted(session: u32, task: Task, room: &Room) -> Result<Option<f64>, String> {
+    let counter = match Counter::start(session, room) {
+        Ok(counter) => counter,
+        // It is there and must not: a figure less, and no error of the candidate's.
+        Err(reason) => {
+            eprintln!("system calls are not counted: {reason}");
+            return Ok(None);
+        }
+    };
+    let requests = wrk::finish(wrk::start(task, COUNTED_S, room)?, task, COUNTED_S)?.requests;
+    Ok(Some(counter.finish()? as f64 / requests as f64))
 }
 
 /// It warms up by itself, on the connections that it will have.
@@ -133,7 +158,7 @@ fn own_load(setting: Setting, running: &Running) -> Result<Seen, String> {
     load.counts()?;
     let before = usages(running, origin);
     let outcome = load.finish(seconds)?;
-    Ok(Seen { outcome, memory, before, after: usages(running, origin) })
+    Ok(Seen { outcome, syscalls: None, memory, before, after: usages(running, origin) })
 }
 
 fn memory(running: &Running) -> Option<Memory> {

@@ -16,6 +16,8 @@ compare: the router beside its peers
   --seconds N           how long one cell is measured, 1 to 60 [default: 3 for these levels, 2 for the other workloads]
   --rounds N            how often every cell is measured, 1 to 20 [default: 3, and 5 at these levels for nginx, haproxy,
                         the router and its variants]
+  --results DIR         where table, cells and plots are written [default: bench/results for a whole run, bench-results
+                        in the target directory for any other]
   --router PATH         the router [default: release/layer7router in the target directory]
   --against PATH        a second router, for a comparison of before and after
 
@@ -75,6 +77,7 @@ pub struct Options {
     pub connections: Option<Vec<u32>>,
     pub seconds: Option<u32>,
     pub rounds: Option<u32>,
+    pub results: Option<PathBuf>,
     pub router: Option<PathBuf>,
     pub against: Option<PathBuf>,
 }
@@ -104,13 +107,14 @@ fn options(arguments: &[String]) -> Result<Options, String> {
     // The only one without a value.
     let (quick, arguments): (Vec<_>, Vec<_>) = arguments.iter().cloned().partition(|argument| argument == "--quick");
     options.quick = !quick.is_empty();
-    let known = ["--only", "--connections", "--seconds", "--rounds", "--router", "--against"];
+    let known = ["--only", "--connections", "--seconds", "--rounds", "--results", "--router", "--against"];
     for (key, value) in pairs(&arguments, &known)? {
         match key {
             "--only" => options.only = value.split(',').map(|name| name.trim().to_owned()).collect(),
             "--connections" => options.connections = Some(levels(value)?),
             "--seconds" => options.seconds = Some(number(key, value, SECONDS_MAX)?),
             "--rounds" => options.rounds = Some(number(key, value, ROUNDS_MAX)?),
+            "--results" => options.results = Some(PathBuf::from(value)),
             "--router" => options.router = Some(PathBuf::from(value)),
             _ => options.against = Some(PathBuf::from(value)),
         }
@@ -203,11 +207,12 @@ mod tests {
             connections: Some(vec![1, 64]),
             seconds: Some(1),
             rounds: Some(2),
+            results: Some("c".into()),
             router: Some("a".into()),
             against: Some("b".into()),
         };
         let line = ["compare", "--quick", "--connections", "1,64", "--seconds=1", "--rounds", "2", "--router", "a"];
-        let line = line.into_iter().chain(["--against=b", "--only", "get-64,no proxy"]);
+        let line = line.into_iter().chain(["--against=b", "--only", "get-64,no proxy", "--results", "c"]);
         assert_eq!(parse(&line.map(str::to_owned).collect::<Vec<_>>()), Ok(Command::Compare(expected)));
     }
 

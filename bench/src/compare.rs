@@ -1,5 +1,7 @@
 //! The comparison: rounds, in each every load, in each every candidate; one after the other, one at a time.
 
+use std::path::PathBuf;
+
 use crate::candidate::{self, Candidate, NO_PROXY};
 use crate::cell::{self, Setting};
 use crate::cli::Options;
@@ -7,38 +9,58 @@ use crate::origin::Origin;
 use crate::plan::{Entry, Plan};
 use crate::process;
 use crate::report::{self, Cell};
+use crate::results;
 use crate::room::Room;
 use crate::workload::{self, Kind, PACE_LEVEL};
 
-/// Descriptors of a proxy that are no connections.
-const DESCRIPTORS_SPARE: u64 = 500;
+/// Where the results of whole runs are, in the source tree that this was built from.
+const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
+/// Those of others, in the target directory: they would be taken for whole ones.
+const RESULTS_OTHER: &str = "bench-results";
 
-/// Shows the machine, measures, shows the tables; tells how many errors there were.
+/// Shows the machine, measures, shows and writes the tables; tells how many errors there were.
 pub fn run(options: &Options) -> Result<u64, String> {
     process::handle_interrupts();
     let (candidates, absent) = candidate::all(options.router.as_deref(), options.against.as_deref())?;
-    let plan = Plan::new(options, &candidates, absent)?;
-    enough_descriptors(&plan)?;
+    let plan = Plan::new(options, &candidates, absent, process::raise_descriptors())?;
     let room = Room::new("bench")?;
-    println!("{}", crate::machine::describe(&plan.candidates(), &plan, &room)?);
+    let head = crate::machine::describe(&plan.candidates(), &plan, &room)?;
+    println!("{head}");
     eprintln!("{} cells, about {:.0} minutes", plan.cells(), plan.minutes().ceil());
 
     let mut cells = Vec::new();
     let outcome = rounds(&plan, &room, &mut cells);
     if !cells.is_empty() {
         let incomplete = if outcome.is_err() { ", INCOMPLETE" } else { "" };
-        println!("Median (min..max) of the rounds{incomplete}\n");
-        println!("{}", report::figures(&cells));
-        println!("Ratios, each of two cells of the same round: median (min..max)\n");
-        println!("{}", report::ratios(&cells));
+        let tables = format!(
+            "Median (min..max) of the rounds{incomplete}\n\n{}\n\
+            Ratios, each of two cells of the same round: median (min..max)\n\n{}",
+            report::figures(&cells),
+            report::ratios(&cells)
+        );
+        println!("{tables}");
+        let directory = directory(options, outcome.is_ok())?;
+        results::write(&directory, &head, &tables, &cells)?;
+        eprintln!("written to {}", directory.display());
     }
     outcome?;
     Ok(cells.iter().map(|cell| cell.errors.total()).sum())
 }
 
+fn directory(options: &Options, complete: bool) -> Result<PathBuf, String> {
+    let Options { quick, only, connections, seconds, rounds, results, .. } = options;
+    let whole = !quick && only.is_empty() && connections.is_none() && seconds.is_none() && rounds.is_none();
+    match results {
+        Some(directory) => Ok(directory.clone()),
+        None if whole && complete => Ok(PathBuf::from(RESULTS)),
+        None => Ok(candidate::target()?.join(RESULTS_OTHER)),
+    }
+}
+
 fn rounds(plan: &Plan, room: &Room, cells: &mut Vec<Cell>) -> Result<(), String> {
     let files = Origin::start()?;
     let stage = Origin::stage()?;
+    let at_pace = workload::get(PACE_LEVEL);
     for round in 1..=plan.rounds() {
         for entry in &plan.entries {
             let workload = &entry.workload;
@@ -48,8 +70,8 @@ fn rounds(plan: &Plan, room: &Room, cells: &mut Vec<Cell>) -> Result<(), String>
                     Kind::Open(percent) => pace(cells, entry, percent),
                     _ => 0,
                 };
-                let seconds = entry.seconds;
-                let cell = cell::measure(Setting { workload, candidate, origin, round, seconds, rate, room });
+                let (seconds, syscalls) = (entry.seconds, plan.syscalls && round == 1 && workload.name == at_pace);
+                let cell = cell::measure(Setting { workload, candidate, origin, round, seconds, rate, syscalls, room });
                 let cell = match cell {
                     Ok(cell) => cell,
                     Err(reason) if process::interrupted() => return Err(reason),
@@ -90,20 +112,6 @@ fn pace(cells: &[Cell], entry: &Entry, percent: u32) -> u32 {
     if weakest.is_finite() { ((weakest * f64::from(percent) / 100.0) as u32).max(1) } else { 1000 }
 }
 
-fn enough_descriptors(plan: &Plan) -> Result<(), String> {
-    // One to the client and one to the origin; those who say nothing need none there.
-    let needs = |entry: &Entry| match entry.workload.kind {
-        Kind::Idle => u64::from(entry.workload.connections),
-        _ => u64::from(entry.workload.connections) * 2,
-    };
-    let needed = plan.entries.iter().map(needs).max().unwrap_or(0) + DESCRIPTORS_SPARE;
-    let limit = process::raise_descriptors();
-    if limit >= needed {
-        return Ok(());
-    }
-    Err(format!("{needed} descriptors a process are needed, and {limit} are allowed: `ulimit -Hn`"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +133,19 @@ mod tests {
         assert_eq!(names(3), ["against", "nginx", "router"]);
         assert_eq!(names(4), ["nginx", "router", "against"]);
         assert_eq!(names(5), [""; 0]);
+    }
+
+    #[test]
+    fn only_a_whole_run_is_written_to_the_source_tree() {
+        let written = |options: &Options, complete| directory(options, complete).unwrap().display().to_string();
+        let whole = Options::default();
+        assert!(written(&whole, true).ends_with("bench/results"));
+        let other = Options { rounds: Some(1), ..Options::default() };
+        for path in [written(&whole, false), written(&other, true)] {
+            assert!(path.ends_with("bench-results"), "{path}");
+        }
+        let named = Options { results: Some("a".into()), quick: true, ..Options::default() };
+        assert_eq!(written(&named, true), "a");
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! One cell of a comparison is one candidate under one load in one round: `compare` tells that story, `plan` which cells
 //! there are, `cell` how one is measured. `origin` (with `stage`) and `candidate` (with `peer`) are what runs, `workload`
-//! is what is done to them, by `wrk` or by `load`, `proc` is what the kernel says it cost, `report` is what is shown.
+//! is what is done to them, by `wrk` or by `load`, `proc` and `syscalls` are what the
+//! kernel says it cost, `report` is what is shown, `results` (with `chart`) what remains.
 //! A soak is another thing: it measures nothing and judges everything. `soak` tells that story.
 
 mod candidate;
 mod cell;
+mod chart;
 mod cli;
 mod compare;
 mod load;
@@ -20,10 +22,12 @@ mod port;
 mod proc;
 mod process;
 mod report;
+mod results;
 mod room;
 mod soak;
 mod spread;
 mod stage;
+mod syscalls;
 mod websocket;
 mod workload;
 mod wrk;

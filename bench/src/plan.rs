@@ -3,6 +3,7 @@
 
 use crate::candidate::{AGAINST, Candidate, NGINX, NO_PROXY, ROUTER, Skipped, VARIANTS};
 use crate::cli::Options;
+use crate::syscalls;
 use crate::workload::{self, Kind, PACE_LEVEL, Workload};
 
 /// At the levels of kept connections, and elsewhere.
@@ -23,6 +24,8 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
     /// What else is not as in a whole run.
     pub notes: Vec<String>,
+    /// They are counted.
+    pub syscalls: bool,
 }
 
 /// One workload and those under it.
@@ -35,13 +38,25 @@ pub struct Entry {
 }
 
 impl Plan {
-    pub fn new(options: &Options, candidates: &[Candidate], absent: Vec<Skipped>) -> Result<Self, String> {
+    /// Of all who are there, on a machine where a process may have so many descriptors.
+    pub fn new(
+        options: &Options,
+        candidates: &[Candidate],
+        absent: Vec<Skipped>,
+        descriptors: u64,
+    ) -> Result<Self, String> {
         let workloads = workload::all(options.connections.as_deref().unwrap_or(&workload::LEVELS));
         let only = Only::new(&options.only, &workloads, candidates, &absent)?;
-        let skipped: Vec<Skipped> = absent.into_iter().filter(|one| only.takes_program(&one.name)).collect();
+        let mut skipped: Vec<Skipped> = absent.into_iter().filter(|one| only.takes_program(&one.name)).collect();
         let (mut entries, mut notes) = (Vec::new(), Vec::new());
         for workload in workloads {
             if !only.takes_workload(&workload.name) {
+                continue;
+            }
+            let needed = workload.descriptors();
+            if needed > descriptors {
+                let name = &workload.name;
+                notes.push(format!("{name} is left out: it needs {needed} descriptors, `ulimit -Hn` is {descriptors}"));
                 continue;
             }
             let mut under = Vec::new();
@@ -81,9 +96,15 @@ impl Plan {
         }
         entries.retain(|entry| !entry.candidates.is_empty());
         if entries.is_empty() {
-            return Err("nothing is left to measure".to_owned());
+            return Err(format!("nothing is left to measure: {}", notes.join("; ")));
         }
-        Ok(Self { entries, skipped, notes })
+        // Once for each program, at one level: it costs a second or two.
+        let syscalls = !options.quick && syscalls::installed();
+        if !options.quick && !syscalls {
+            let why = "not installed: `apt-get install linux-perf` for system calls per request".to_owned();
+            skipped.push(Skipped { name: "perf".to_owned(), why });
+        }
+        Ok(Self { entries, skipped, notes, syscalls })
     }
 
     /// All who are under any load, each once.
@@ -187,6 +208,8 @@ mod tests {
     use super::*;
     use crate::candidate;
 
+    const ENOUGH: u64 = 20_000;
+
     /// As if everything was there.
     fn everybody() -> Vec<Candidate> {
         let peers = crate::peer::ALL.map(|peer| peer.name);
@@ -195,7 +218,7 @@ mod tests {
     }
 
     fn planned(options: &Options) -> Plan {
-        Plan::new(options, &everybody(), Vec::new()).unwrap()
+        Plan::new(options, &everybody(), Vec::new(), ENOUGH).unwrap()
     }
 
     fn only(names: &[&str]) -> Options {
@@ -226,10 +249,10 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_has_is_told_so() {
-        let error = Plan::new(&only(&["get-65"]), &everybody(), Vec::new()).unwrap_err();
+        let error = Plan::new(&only(&["get-65"]), &everybody(), Vec::new(), ENOUGH).unwrap_err();
         assert!(error.contains("`get-65` is no workload") && error.contains("get-64"), "{error}");
         let absent = Skipped { name: "squid".to_owned(), why: "not installed".to_owned() };
-        let error = Plan::new(&only(&["squid"]), &everybody(), vec![absent]).unwrap_err();
+        let error = Plan::new(&only(&["squid"]), &everybody(), vec![absent], ENOUGH).unwrap_err();
         assert!(error.contains("squid is not installed"), "{error}");
     }
 
@@ -240,6 +263,15 @@ mod tests {
         assert_eq!(names, ["get-64", "open-80"]);
         assert_eq!(under(&plan.entries[0]), [(NGINX, 1), (ROUTER, 1)]);
         assert!(plan.notes.iter().any(|note| note.contains("get-64 is added")), "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn what_has_too_few_descriptors_is_left_out_by_name() {
+        let plan = Plan::new(&Options::default(), &everybody(), Vec::new(), 10_000).unwrap();
+        assert!(plan.entries.iter().all(|entry| entry.workload.name != "idle-16384"));
+        assert!(plan.notes.iter().any(|note| note.contains("idle-16384 is left out")), "{:?}", plan.notes);
+        let error = Plan::new(&only(&["get-4096"]), &everybody(), Vec::new(), 1024).unwrap_err();
+        assert!(error.contains("get-4096 is left out"), "{error}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Cell {
     /// Of the origin's: what a proxy's way to write costs its neighbour.
     pub origin_cpu_us: f64,
     pub switches: Option<f64>,
+    /// Counted once, in a run of its own.
+    pub syscalls: Option<f64>,
     pub pss_mb: Option<f64>,
     /// Of its threads, in the kernel.
     pub stacks_mb: Option<f64>,
@@ -40,6 +42,7 @@ impl Cell {
             cpu_us: None,
             origin_cpu_us: f64::NAN,
             switches: None,
+            syscalls: None,
             pss_mb: None,
             stacks_mb: None,
             p50_us: f64::NAN,
@@ -82,6 +85,7 @@ pub fn figures(cells: &[Cell]) -> String {
         "errors",
         "origin CPU us",
         "switches/request",
+        "calls/request",
         "memory",
     ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
@@ -101,6 +105,7 @@ pub fn figures(cells: &[Cell]) -> String {
             named(errors),
             shown(of(&|cell| Some(cell.origin_cpu_us)), 1.0, 1, ""),
             shown(of(&|cell| cell.switches), 1.0, 2, ""),
+            shown(of(&|cell| cell.syscalls), 1.0, 2, ""),
             shown(of(&Cell::memory_mb), 1.0, 1, " MB"),
         ]);
     }
@@ -232,6 +237,7 @@ mod tests {
             cpu_us: Some(cpu_us),
             origin_cpu_us: 6.0,
             switches: Some(0.5),
+            syscalls: Some(5.25),
             pss_mb: Some(12.0),
             stacks_mb: Some(8.0),
             p50_us: 800.0,
@@ -248,7 +254,7 @@ mod tests {
         let row: Vec<&str> = text.lines().nth(2).unwrap().trim_matches('|').split('|').map(str::trim).collect();
         assert_eq!(row[..5], ["get-64", "64", NGINX, "78.0 k (70.0..80.0)", "11.5 (11.0..12.5)"]);
         assert_eq!(row[5..9], ["800 us (800..800)", "5.95 ms (5.95..5.95)", "9.95 ms (9.95..9.95)", "0"]);
-        assert_eq!(row[9..], ["6.0 (6.0..6.0)", "0.50 (0.50..0.50)", "20.0 MB (20.0..20.0)"]);
+        assert_eq!(row[9..], ["6.0 (6.0..6.0)", "0.50 (0.50..0.50)", "5.25 (5.25..5.25)", "20.0 MB (20.0..20.0)"]);
     }
 
     #[test]
@@ -278,7 +284,7 @@ mod tests {
         let cells = [cell(1, NGINX, 70e3, 11.0), Cell::failed(1, workload, ROUTER)];
         let text = figures(&cells);
         let row: Vec<&str> = text.lines().nth(3).unwrap().trim_matches('|').split('|').map(str::trim).collect();
-        assert_eq!(row, ["get-64", "64", ROUTER, "-", "-", "-", "-", "-", "1 (run 1)", "-", "-", "-"]);
+        assert_eq!(row, ["get-64", "64", ROUTER, "-", "-", "-", "-", "-", "1 (run 1)", "-", "-", "-", "-"]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ const SLOW_ONE_IN: u32 = 10;
 const SLOW_BACKEND_WORKERS: u32 = 600;
 /// Of each session the router holds one for as long as it lasts; some more for what else there is.
 const SOCKET_WORKERS: u32 = SOCKETS + 64;
+/// Descriptors of a proxy that are no connections.
+const DESCRIPTORS_SPARE: u64 = 500;
 /// Levels of kept connections without any wish.
 pub const LEVELS: [u32; 5] = [1, 64, 256, 1024, 4096];
 /// Whose throughput tells the pace of the open loop.
@@ -124,6 +126,12 @@ impl Workload {
     /// wrk shares its connections between two threads: what remains for it is even.
     pub fn slow_connections(&self) -> u32 {
         (self.connections / SLOW_ONE_IN).next_multiple_of(2)
+    }
+
+    /// Of the proxy: one to the client and one to the origin for each connection; those who say nothing need none there.
+    pub fn descriptors(&self) -> u64 {
+        let each = if self.kind == Kind::Idle { 1 } else { 2 };
+        u64::from(self.connections) * each + DESCRIPTORS_SPARE
     }
 
     pub fn body_bytes(&self) -> usize {
