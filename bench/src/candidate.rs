@@ -20,7 +20,7 @@ pub const NGINX: &str = "nginx";
 pub const ROUTER: &str = "router";
 pub const AGAINST: &str = "against";
 pub const NO_PROXY: &str = "no proxy";
-/// Programs of `bench/variants`, by the name of their binary: each takes the same file as the router.
+/// Programs of `bench/variants`, each takes the same file as the router. Their binaries are `variant-NAME`.
 pub const VARIANTS: [&str; 5] = ["epoll", "tokio", "pinned", "coroutine", "uring"];
 
 /// One of those who are compared.
@@ -83,7 +83,7 @@ pub fn all(router: Option<&Path>, against: Option<&Path>) -> Result<(Vec<Candida
     let router = router.map_or_else(|| beside.join("layer7router"), Path::to_owned);
     found.push(Candidate { name: ROUTER, program: Program::Router(named(&router)?) });
     for name in VARIANTS {
-        match program(&beside.join(name)) {
+        match program(&beside.join(format!("variant-{name}"))) {
             Some(path) => found.push(Candidate { name, program: Program::Router(path) }),
             None => skipped.push(Skipped {
                 name: name.to_owned(),

@@ -25,7 +25,7 @@ const GO: &str = "go";
 /// Warming up, of those that count.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Until all connections are there, 16,384 of them on a full machine.
-const CONNECT_TIME: Duration = Duration::from_secs(60);
+const CONNECT_TIME: Duration = Duration::from_secs(120);
 /// What a load may take beyond its time.
 const SLACK: Duration = Duration::from_secs(15);
 /// No answer here takes longer, unless something is wrong.

@@ -61,6 +61,10 @@ impl Plan {
             }
             let mut under = Vec::new();
             for candidate in candidates.iter().filter(|candidate| only.takes_program(candidate.name)) {
+                if workload.kind == Kind::Socket && VARIANTS.contains(&candidate.name) {
+                    notes.push(format!("{} is not under {}: it has no tunnels", candidate.name, workload.name));
+                    continue;
+                }
                 if !options.quick || only.names_program(candidate.name) || is_quick(&workload, candidate.name) {
                     under.push((candidate.clone(), rounds(options, &workload, candidate.name)));
                 }
@@ -272,6 +276,17 @@ mod tests {
         assert!(plan.notes.iter().any(|note| note.contains("idle-16384 is left out")), "{:?}", plan.notes);
         let error = Plan::new(&only(&["get-4096"]), &everybody(), Vec::new(), 1024).unwrap_err();
         assert!(error.contains("get-4096 is left out"), "{error}");
+    }
+
+    #[test]
+    fn variants_have_no_tunnels() {
+        let plan = planned(&only(&["websocket-1000", "tokio", ROUTER]));
+        assert_eq!(under(&plan.entries[0]), [(ROUTER, 3)]);
+        assert!(
+            plan.notes.iter().any(|note| note.starts_with("tokio is not under websocket-1000")),
+            "{:?}",
+            plan.notes
+        );
     }
 
     #[test]
