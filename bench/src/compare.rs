@@ -157,11 +157,11 @@ mod tests {
             ..Cell::failed(round, &entry.workload, candidate)
         };
         let cells = [
+            cell(2, NGINX, 30.0),
             cell(1, NO_PROXY, 10.0),
             cell(1, NGINX, 900.0),
             cell(1, ROUTER, 800.0),
             cell(1, "varnish", 20.0),
-            cell(2, ROUTER, 30.0),
         ];
         assert_eq!(pace(&cells, &entry, 50), 400);
         assert_eq!(pace(&[], &entry, 50), 1000);

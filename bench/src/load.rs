@@ -139,16 +139,21 @@ pub fn run(address: &str, path: &str, arguments: &[String]) -> Result<u64, Strin
     process::handle_interrupts();
     process::raise_descriptors();
     let kind = Kind::parse(arguments).ok_or("no such load")?;
-    let target = Target { address: address.parse().map_err(|_| "no address")?, path: path.to_owned() };
-    let outcome = match kind {
-        Kind::Spin => spin(),
-        Kind::Slow { connections } => slow::run(&target, connections)?,
-        Kind::Idle { connections } => idle::run(&target, connections)?,
-        Kind::Echo { connections, seconds } => echo::run(&target, connections, seconds)?,
-        Kind::Paced { connections, seconds, rate } => paced::run(&target, connections, seconds, rate)?,
-    };
+    let outcome = outcome_of(kind, address.parse().map_err(|_| "no address")?, path)?;
     print!("{}", shown(&outcome));
     Ok(0)
+}
+
+/// Does it, here.
+pub fn outcome_of(kind: Kind, address: SocketAddr, path: &str) -> Result<Outcome, String> {
+    let target = Target { address, path: path.to_owned() };
+    match kind {
+        Kind::Spin => Ok(spin()),
+        Kind::Slow { connections } => slow::run(&target, connections),
+        Kind::Idle { connections } => idle::run(&target, connections),
+        Kind::Echo { connections, seconds } => echo::run(&target, connections, seconds),
+        Kind::Paced { connections, seconds, rate } => paced::run(&target, connections, seconds, rate),
+    }
 }
 
 /// What is asked, and of whom.

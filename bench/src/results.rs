@@ -159,6 +159,7 @@ mod tests {
             line.starts_with("{\"round\": 1, \"workload\": \"get-1\", \"connections\": 1, \"program\": \"nginx\", ")
         );
         assert!(line.contains("\"requests_per_s\": 1.000, \"cpu_us\": null"), "{line}");
+        assert!(line.contains("\"p50_us\": null"), "{line}");
         assert!(line.ends_with(
             "\"errors\": {\"connect\": 0, \"read\": 0, \"write\": 0, \"timeout\": 0, \"status\": 0, \"run\": 1}}"
         ));

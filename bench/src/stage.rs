@@ -296,6 +296,72 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::{Room, free_port};
+
+    /// One that serves until the test has ended.
+    fn stage() -> SocketAddr {
+        let room = Room::new("stage-test").unwrap();
+        let file = room.write("file", b"the file").unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+        std::thread::spawn(move || serve(&address.to_string(), &file.display().to_string()));
+        while TcpStream::connect(address).is_err() {
+            std::thread::yield_now();
+        }
+        address
+    }
+
+    fn asked(stream: &mut TcpStream, request: &[u8], answer_bytes: usize) -> String {
+        stream.write_all(request).unwrap();
+        let mut answer = vec![0; answer_bytes];
+        stream.read_exact(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[test]
+    fn every_part_is_played_on_one_connection() {
+        let mut stream = TcpStream::connect(stage()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let file = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nthe file";
+        assert_eq!(asked(&mut stream, b"GET /1k HTTP/1.1\r\n\r\n", file.len()), file);
+        let start = Instant::now();
+        assert_eq!(asked(&mut stream, b"GET /slow HTTP/1.1\r\n\r\n", file.len()), file);
+        assert!(start.elapsed() >= SLOW_TIME);
+        let chunked = Answers::new(b"the file").chunked;
+        let answer = asked(&mut stream, b"GET /chunked HTTP/1.1\r\n\r\n", chunked.len());
+        assert_eq!(answer.as_bytes(), chunked);
+        // More than is read at once, so that its end is another turn's.
+        let length = READ_BYTES * 3;
+        let head = format!("POST /upload HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
+        let upload = [head.as_bytes(), &vec![b'x'; length]].concat();
+        assert_eq!(asked(&mut stream, &upload, 40), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let accepted = websocket::ACCEPTED;
+        assert_eq!(asked(&mut stream, websocket::request(SOCKET, "a").as_bytes(), accepted.len()), accepted);
+        stream.write_all(&websocket::frame(b'x')).unwrap();
+        let mut echo = websocket::echo(b'y');
+        stream.read_exact(&mut echo).unwrap();
+        assert_eq!(echo, websocket::echo(b'x'));
+    }
+
+    #[test]
+    fn a_connection_that_was_to_be_closed_is_closed_after_its_answer() {
+        let mut stream = TcpStream::connect(stage()).unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\nthe file"), "{answer}");
+    }
+
+    #[test]
+    fn what_has_a_pace_or_talks_in_frames_finds_no_error_here() {
+        let address = stage();
+        let of = |path, kind| std::thread::spawn(move || crate::load::outcome_of(kind, address, path).unwrap());
+        let paced = of(crate::origin::PATH, crate::load::Kind::Paced { connections: 4, seconds: 1, rate: 200 });
+        let echo = of(SOCKET, crate::load::Kind::Echo { connections: 4, seconds: 1 });
+        let (paced, echo) = (paced.join().unwrap(), echo.join().unwrap());
+        // Each moment of the second, the first and the last included, whatever the machine did meanwhile.
+        assert_eq!((paced.requests, paced.errors.total()), (201, 0));
+        assert!(echo.requests > 0 && echo.errors.total() == 0, "{echo:?}");
+    }
 
     #[test]
     fn a_field_is_found_in_any_case() {

@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_count_is_read_and_nothing_is_no_count() {
-        assert_eq!(parse("\n12345,,raw_syscalls:sys_enter,99,100.00,,\n"), Some(12_345));
+        assert_eq!(parse("99,,other:event,99,100.00,,\n12345,,raw_syscalls:sys_enter,99,100.00,,\n"), Some(12_345));
         assert_eq!(parse("<not counted>,,raw_syscalls:sys_enter,0,0.00,,\n"), None);
         assert_eq!(parse("Error: no access to raw_syscalls:sys_enter\n"), None);
     }
