@@ -11,6 +11,10 @@ const SECONDS: (u32, u32) = (3, 2);
 const SECONDS_QUICK: u32 = 1;
 /// So many connections may have no answer within a second when the machine does something else too.
 const MANY: u32 = 4096;
+/// The variant with two threads for each connection.
+const PINNED: &str = "pinned";
+/// Four mappings each, and 65,530 of these are what the kernel allows by default.
+const THREADS_MAX: u32 = 16_000;
 /// For those whom the goals are about at the levels, and elsewhere.
 const ROUNDS: (u32, u32) = (5, 3);
 /// Warm-up, start and end of a cell, about.
@@ -61,8 +65,8 @@ impl Plan {
             }
             let mut under = Vec::new();
             for candidate in candidates.iter().filter(|candidate| only.takes_program(candidate.name)) {
-                if workload.kind == Kind::Socket && VARIANTS.contains(&candidate.name) {
-                    notes.push(format!("{} is not under {}: it has no tunnels", candidate.name, workload.name));
+                if let Some(why) = cannot(&workload, candidate.name) {
+                    notes.push(format!("{} is not under {}: {why}", candidate.name, workload.name));
                     continue;
                 }
                 if !options.quick || only.names_program(candidate.name) || is_quick(&workload, candidate.name) {
@@ -187,6 +191,17 @@ impl Only {
     }
 }
 
+/// What is no failure, since nobody claims it: asking for it would only be in the way of others.
+fn cannot(workload: &Workload, candidate: &str) -> Option<&'static str> {
+    match workload.kind {
+        Kind::Socket if VARIANTS.contains(&candidate) => Some("it has no tunnels"),
+        _ if candidate == PINNED && workload.connections * 2 > THREADS_MAX => {
+            Some("with two threads for each connection it needs more than a process may have")
+        }
+        _ => None,
+    }
+}
+
 /// In a quick run: nginx and the router everywhere, all of them at one level, and no proxy where the load is our own.
 fn is_quick(workload: &Workload, candidate: &str) -> bool {
     let everywhere = [NGINX, ROUTER, AGAINST].contains(&candidate);
@@ -287,6 +302,14 @@ mod tests {
             "{:?}",
             plan.notes
         );
+    }
+
+    #[test]
+    fn nobody_is_asked_for_more_threads_than_there_can_be() {
+        let plan = planned(&only(&["get-4096", "idle-16384", "pinned", ROUTER]));
+        let all: Vec<Vec<(&str, u32)>> = plan.entries.iter().map(under).collect();
+        assert_eq!(all, [vec![(ROUTER, 5), ("pinned", 5)], vec![(ROUTER, 3)]]);
+        assert!(plan.notes.iter().any(|note| note.starts_with("pinned is not under idle-16384")), "{:?}", plan.notes);
     }
 
     #[test]
