@@ -30,8 +30,8 @@ pub fn due_ms(after: Duration) -> u64 {
 pub struct Looks {
     every: Duration,
     last: Instant,
-    /// No look is believed before that.
-    not_before: Instant,
+    /// Until when looks are put off. Never twice on end: who is always late would otherwise judge nothing.
+    put_off: Option<Instant>,
 }
 
 /// A look this late shows that nobody was run.
@@ -42,7 +42,7 @@ const PUT_OFF: Duration = Duration::from_millis(500);
 impl Looks {
     /// The first is due after one period.
     pub fn new(every: Duration, now: Instant) -> Self {
-        Self { every, last: now, not_before: now }
+        Self { every, last: now, put_off: None }
     }
 
     /// How long until the next is due.
@@ -56,11 +56,15 @@ impl Looks {
         if since < self.every {
             return false;
         }
-        if since >= self.every + STOOD_STILL {
-            self.not_before = now + PUT_OFF;
+        if since >= self.every + STOOD_STILL && self.put_off.is_none() {
+            self.put_off = Some(now + PUT_OFF);
         }
         self.last = now;
-        now >= self.not_before
+        if self.put_off.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.put_off = None;
+        true
     }
 }
 
@@ -143,6 +147,8 @@ mod tests {
         assert!(!looks.is_due(at(2299)), "nobody was run");
         assert!(!looks.is_due(at(2400)) && !looks.is_due(at(2798)));
         assert!(looks.is_due(at(2898)));
+        let believed = [4100, 5300, 6500, 7700].map(|ms| looks.is_due(at(ms)));
+        assert_eq!(believed, [false, true, false, true], "who is always late judges at every second look");
     }
 
     #[test]

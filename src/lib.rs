@@ -9,7 +9,7 @@
 //!                                         └──── parked sessions (epoll) ◀──┘   │
 //!                                                          └───────────────────┘
 //!  waiter ── deadlines of parked and queued sessions; queues those that are readable while no worker is free
-//!  reaper ── ten times a second: running exchanges whose deadline has passed are cut
+//!  reaper ── ten times a second: running exchanges whose deadline has passed, or whose client is too slow, are cut
 //!  monitor ── takes permits back while sessions queue
 //!  resolver, access-log ── one thread each;  main ── the control loop: reload, reopen logs, drain, stop
 //! ```
