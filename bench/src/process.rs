@@ -96,9 +96,7 @@ impl Process {
 
     /// SIGKILL, to it and its children; it is reaped.
     pub fn kill(&mut self) -> Result<(), String> {
-        for pid in proc::living(self.session()) {
-            end(pid, Signal::KILL);
-        }
+        kill_session(self.session());
         self.finish(STOP_TIME).map(|_| ())
     }
 
@@ -127,15 +125,13 @@ impl Drop for Process {
         if self.reaped {
             return;
         }
+        // The leader is asked first, since some tidy up; then all that is left of its session is killed.
         end(self.child.id(), Signal::TERM);
         let deadline = Instant::now() + STOP_TIME;
-        // Not only the leader: a worker that outlived its master would be measured with the next candidate.
         while Instant::now() < deadline && !proc::living(self.session()).is_empty() {
             sleep(POLL);
         }
-        for pid in proc::living(self.session()) {
-            end(pid, Signal::KILL);
-        }
+        kill_session(self.session());
         let _reaped = self.child.wait();
     }
 }
@@ -165,6 +161,20 @@ pub fn raise_descriptors() -> u64 {
     let wanted = hard.min(DESCRIPTORS).max(soft);
     let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
     if rustix::process::setrlimit(Resource::Nofile, raised).is_ok() { wanted } else { soft }
+}
+
+/// Not only the leader: a worker that outlived its master would be measured with the next candidate. They are gone when
+/// this returns, for a signal sent is not an end; and whoever was forked between a look and its signal is seen by the next.
+fn kill_session(session: u32) {
+    let deadline = Instant::now() + STOP_TIME;
+    loop {
+        let living = proc::living(session);
+        if living.is_empty() || Instant::now() > deadline {
+            return;
+        }
+        living.into_iter().for_each(|pid| end(pid, Signal::KILL));
+        sleep(POLL);
+    }
 }
 
 fn end(pid: u32, signal: Signal) {
