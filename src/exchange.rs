@@ -84,15 +84,17 @@ impl Exchange<'_> {
             && config.limits.requests_per_connection.is_none_or(|limit| count < limit);
         let maker = Maker {
             snapshot: self.snapshot,
-            session: self.session,
+            peer: self.session.peer,
             listen: self.listen,
             may_keep,
+            upgrades: true,
             via: &self.shared.via,
             now: self.begun,
         };
         let logged = self.shared.access.is_on();
         let Worker { ids, request_head, scratch, .. } = &mut *self.worker;
         let head = &self.request.unread()[skip..skip + len];
+        request_head.clear();
         let planned = maker.plan(head, ids, request_head, |head| {
             if logged {
                 let version: &[u8] =

@@ -1,7 +1,8 @@
 //! The plan of an exchange: what its head asks for, where it goes, and the head as the backend will see it.
 //!
 //! Everything that needs the parsed head is decided here, at once, so that its bytes may be used up afterwards. Reads and
-//! writes nothing: the rebuilt head is gathered in the worker's buffer.
+//! writes nothing, and knows no session and no thread: the rebuilt head is gathered where the caller says. So the same code
+//! serves under any I/O model, and `bench/variants` compares those with it.
 
 use std::time::Instant;
 
@@ -16,11 +17,9 @@ use crate::http::rebuild::{self, RequestRebuild};
 use crate::http::template::Values;
 use crate::http::{Refusal, Sink, no_fields};
 use crate::ids::{IdMaker, RequestId};
-use crate::outgoing::{HeadBuffer, Overflow};
 use crate::rate::Buckets;
 use crate::response::Facts;
 use crate::route::{self, Asked, Match};
-use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::sync::Arc;
 
@@ -72,7 +71,7 @@ pub struct Forward {
     pub pool: usize,
     /// The method may be repeated.
     pub idempotent: bool,
-    /// The rebuilt head did not fit into the buffer.
+    /// The rebuilt head did not fit where it was gathered.
     pub overflowed: bool,
 }
 
@@ -80,12 +79,14 @@ pub struct Forward {
 pub struct Maker<'a> {
     /// The exchange's configuration.
     pub snapshot: &'a Snapshot,
-    /// Its session.
-    pub session: &'a Session,
+    /// The other end of its session.
+    pub peer: Peer,
     /// Index of the listener it came in by.
     pub listen: usize,
     /// Another exchange may follow.
     pub may_keep: bool,
+    /// The session may become a tunnel: else who asks for one is passed on as who does not.
+    pub upgrades: bool,
     /// For Via.
     pub via: &'a str,
     /// When the exchange began.
@@ -93,23 +94,25 @@ pub struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// Parses a whole head, decides, and gathers the rebuilt one in `out`. `seen` is shown the head for the log.
-    pub fn plan(
+    /// Parses a whole head, decides, and gathers the rebuilt one in `out`, which the caller has emptied. `seen` is shown the
+    /// head for the log.
+    pub fn plan<O: Sink>(
         &self,
         head: &[u8],
         ids: &mut IdMaker,
-        out: &mut HeadBuffer,
+        out: &mut O,
         seen: impl FnOnce(&RequestHead<'_, '_>),
     ) -> Result<Plan, Refusal> {
         let config = &self.snapshot.config;
         let mut fields = no_fields();
         let limits = HeadLimits { uri_size: config.limits.uri_size, header_count: config.limits.header_count };
-        let head = parse_request(head, &mut fields, &limits)?;
+        let mut head = parse_request(head, &mut fields, &limits)?;
+        head.upgrade_websocket &= self.upgrades;
         seen(&head);
         let id = head.request_id().and_then(RequestId::accept).unwrap_or_else(|| ids.make());
         let listen = &config.listens[self.listen];
         let trusted = Trusted { networks: &listen.trusted.networks, unix: listen.trusted.unix };
-        let (client, _) = client_address(self.session.peer, &trusted, head.fields);
+        let (client, _) = client_address(self.peer, &trusted, head.fields);
         let asked = Asked {
             listen: self.listen,
             host: head.host_name(),
@@ -209,15 +212,15 @@ impl Maker<'_> {
         Some(Course::Answer(answer, CloseReason::RateLimited))
     }
 
-    fn forward(&self, plan: &Plan, head: &RequestHead<'_, '_>, pool: usize, out: &mut HeadBuffer) -> Course {
+    fn forward<O: Sink>(&self, plan: &Plan, head: &RequestHead<'_, '_>, pool: usize, out: &mut O) -> Course {
         if let (Body::Length(length), Some(limit)) = (plan.body, plan.body_limit)
             && length > limit
         {
             return failure(CloseReason::Refused(TOO_LARGE), &plan.asker.id);
         }
-        out.clear();
-        let put = put_head(head, plan, pool, self.snapshot, self.session, self.via, out);
-        Course::Forward(Forward { pool, idempotent: head.method.is_idempotent(), overflowed: put == Err(Overflow) })
+        // Nothing is sent on from where it is gathered: all that can go wrong is that it is full.
+        let overflowed = put_head(head, plan, pool, self.snapshot, self.peer, self.via, out).is_err();
+        Course::Forward(Forward { pool, idempotent: head.method.is_idempotent(), overflowed })
     }
 }
 
@@ -256,13 +259,13 @@ fn put_head<S: Sink>(
     plan: &Plan,
     pool: usize,
     snapshot: &Snapshot,
-    session: &Session,
+    peer: Peer,
     via: &str,
     out: &mut S,
 ) -> Result<(), S::Error> {
     let route = plan.facts.route.map(|index| &snapshot.config.routes[index]);
     let listen = &snapshot.config.listens[plan.listen];
-    let trusted = Trusted { networks: &listen.trusted.networks, unix: listen.trusted.unix }.contains(session.peer);
+    let trusted = Trusted { networks: &listen.trusted.networks, unix: listen.trusted.unix }.contains(peer);
     let path = match route.and_then(|route| route.strip_prefix.as_deref()) {
         Some(prefix) => route::strip(head.path, prefix),
         None => head.path,
@@ -273,7 +276,7 @@ fn put_head<S: Sink>(
         set: route.map_or(&[], |route| &route.set_header),
         remove: route.map_or(&[], |route| &route.remove_header),
         values: &values(plan, head),
-        forwarded: &Forwarded { peer: session.peer, trusted },
+        forwarded: &Forwarded { peer, trusted },
         via,
         // As nginx names its upstream.
         host_if_none: &snapshot.config.pools[pool].name,
@@ -282,13 +285,13 @@ fn put_head<S: Sink>(
 }
 
 impl Plan {
-    /// The rebuilt head once more, from the same bytes, for one that outgrew the buffer.
+    /// The rebuilt head once more, from the same bytes, for one that did not fit where it was gathered.
     pub fn put_head_again<S: Sink<Error = std::io::Error>>(
         &self,
         bytes: &[u8],
         pool: usize,
         snapshot: &Snapshot,
-        session: &Session,
+        peer: Peer,
         via: &str,
         out: &mut S,
     ) -> Result<(), std::io::Error> {
@@ -298,8 +301,50 @@ impl Plan {
         // The same bytes were parsed for the plan, after the same empty lines.
         let start = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(0);
         match parse_request(&bytes[start..], &mut fields, &limits) {
-            Ok(head) => put_head(&head, self, pool, snapshot, session, via, out),
+            Ok(mut head) => {
+                head.upgrade_websocket = self.facts.upgrade;
+                put_head(&head, self, pool, snapshot, peer, via, out)
+            }
             Err(refusal) => Err(std::io::Error::other(refusal.why)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// As a wire that takes everything.
+    #[derive(Default)]
+    struct Taken(Vec<u8>);
+
+    impl Sink for Taken {
+        type Error = std::io::Error;
+
+        fn put(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_put_again_is_the_same() {
+        let file = "[listen:a]\naddress = :1\npool = p\n[pool:p]\nbackend = 127.0.0.1:1\n";
+        let loaded = config::parse_str("a.ini", file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
+        let snapshot = Snapshot::build(loaded.config, 1, Vec::new(), None, |_| None);
+        let peer = Peer::Ip([192, 0, 2, 1].into());
+        let asked = b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        for upgrades in [true, false] {
+            let now = Instant::now();
+            let maker = Maker { snapshot: &snapshot, peer, listen: 0, may_keep: true, upgrades, via: "v", now };
+            let (mut once, mut again) = (Vec::new(), Taken::default());
+            let plan = maker.plan(asked, &mut IdMaker::default(), &mut once, |_| ()).expect("a request");
+            plan.put_head_again(asked, 0, &snapshot, peer, "v", &mut again).expect("room");
+            let once = String::from_utf8(once).expect("text");
+            assert_eq!(once, String::from_utf8(again.0).expect("text"));
+            assert_eq!(once.contains("\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"), upgrades, "{once}");
+            assert_eq!(plan.facts.upgrade, upgrades);
         }
     }
 }

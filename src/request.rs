@@ -253,7 +253,8 @@ impl RequestHalf<'_> {
         head.clear();
         let bytes = &self.buf.unread()[..self.head_len];
         let wire = to_backend(self.slot, self.snapshot, connection);
-        self.plan.put_head_again(bytes, pool, self.snapshot, self.session, &self.shared.via, &mut wire.gather(head))
+        let (peer, via) = (self.session.peer, &self.shared.via);
+        self.plan.put_head_again(bytes, pool, self.snapshot, peer, via, &mut wire.gather(head))
     }
 
     /// This thread reads the answer itself.

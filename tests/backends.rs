@@ -360,6 +360,20 @@ fn when_all_refuse_it_is_502_and_the_session_goes_on() {
 }
 
 #[test]
+fn a_head_that_no_backend_took_is_not_sent_before_the_next() {
+    let (refusing, good) = (Refusing::bind(), named("good"));
+    // One worker, whose buffer both have.
+    let more =
+        format!("[pool:none]\nbackend = {refusing}\n[route:none]\npath = /hidden\npool = none\n[server]\nworkers = 1");
+    let router = pool(&[good.to_string()], &more);
+    let mut client = router.client();
+    assert_eq!(client.get("/hidden").status, 502);
+    assert_eq!(client.get("/next").text(), "good");
+    let requests = good.requests();
+    assert_eq!(requests.iter().map(|request| request.line()).collect::<Vec<_>>(), ["GET /next"]);
+}
+
+#[test]
 fn localhost_is_both_families() {
     let v4 = named("v4");
     let port = v4.to_string().rsplit_once(':').expect("a port").1.to_owned();
