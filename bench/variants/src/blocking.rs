@@ -9,8 +9,8 @@ use layer7router::error::CloseReason;
 
 use crate::desk::Desk;
 use crate::down::{Down, Fault};
+use crate::facts::Facts;
 use crate::outgoing::PARTS_MAX;
-use crate::plan::Facts;
 use crate::up::{Flow, Up};
 
 /// A socket that waits until it has done something.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use layer7router::answer::{Asker, OwnAnswer};
 use layer7router::clock::Date;
 use layer7router::ids::IdMaker;
 
@@ -28,6 +29,11 @@ impl Desk {
     /// A new one.
     pub fn new(site: Arc<Site>) -> Self {
         Self { site, ids: IdMaker::default(), date: Date::imf(), shelf: Shelf::default() }
+    }
+
+    /// The router's own answer, put where answers go.
+    pub fn put_answer(&mut self, answer: &OwnAnswer, asker: &Asker, keep: bool, out: &mut Vec<u8>) {
+        let Ok(()) = answer.put(asker, self.date.now(), keep, out);
     }
 }
 

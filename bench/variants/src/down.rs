@@ -11,8 +11,8 @@ use layer7router::http::head::{Scan, parse_response, scan_response};
 use layer7router::http::{BadResponse, no_fields, rebuild};
 
 use crate::bay::Bay;
+use crate::facts::Facts;
 use crate::outgoing::{Outgoing, PARTS_MAX};
-use crate::plan::{Facts, reads_chunks};
 use crate::site::Site;
 use crate::up::Flow;
 
@@ -198,7 +198,7 @@ impl Down {
             }
             100..=199 => {
                 self.interims += 1;
-                if reads_chunks(facts) {
+                if facts.reads_chunks() {
                     let Ok(()) = rebuild::interim(&head, self.out.begin_head());
                     self.out.send_head();
                 }
@@ -206,7 +206,7 @@ impl Down {
             _ => {
                 // Chunks are for HTTP/1.1 only; others read until the end.
                 let leaves = match head.body {
-                    ResponseBody::Chunked if !reads_chunks(facts) => ResponseBody::UntilClose,
+                    ResponseBody::Chunked if !facts.reads_chunks() => ResponseBody::UntilClose,
                     body => body,
                 };
                 self.keep = facts.keep && whole && leaves != ResponseBody::UntilClose;
@@ -214,7 +214,7 @@ impl Down {
                 self.trailers_pass = head.trailers_pass;
                 self.chunked = leaves == ResponseBody::Chunked;
                 self.reader = BodyReader::response(head.body);
-                let route = facts.route.map(|index| &site.config.routes[index]);
+                let route = facts.route.map(|index| &site.snapshot.config.routes[index]);
                 let how = rebuild::ResponseRebuild {
                     set: route.map_or(&[], |route| &route.set_response_header),
                     remove: route.map_or(&[], |route| &route.remove_response_header),

@@ -1,7 +1,7 @@
 //! The same router with other I/O models, so that a bench compares I/O models and nothing else.
 //!
-//! Each program of this package parses, routes, balances and rebuilds with the code of the product, reads the same file and
-//! says `ready` as it does. What is here is what they have in common: one session as a machine that never touches a socket.
+//! Each program of this package parses, routes, balances and rebuilds with the code of the product (its `plan`, as it is),
+//! reads the same file and says `ready` as it does. What is here is what they have in common: one session as a machine that never touches a socket.
 //!
 //! ```text
 //!             bytes in            bytes out
@@ -25,14 +25,14 @@
 //! In scope: kept connections on both sides, bodies by length and in chunks both ways, HEAD, 204, 304, bodies that end with
 //! the connection, 1xx, pipelines, refusals, one more try where a kept backend connection had died.
 //! Out of scope, and left out by all of them alike: TLS, Unix sockets, upgrades (such a request is passed on as a plain one),
-//! reloads, deadlines, rates, logs. Nothing here is fit for an open network.
+//! reloads, deadlines, logs. Nothing here is fit for an open network.
 
 pub mod bay;
 pub mod blocking;
 pub mod desk;
 pub mod down;
+pub mod facts;
 pub mod outgoing;
-pub mod plan;
 pub mod relay;
 pub mod site;
 pub mod socket;

@@ -17,8 +17,8 @@ use layer7router::http::forwarded::Peer;
 
 use crate::desk::{Desk, Shelf};
 use crate::down::{Down, Fault};
+use crate::facts::Facts;
 use crate::outgoing::PARTS_MAX;
-use crate::plan::{Facts, put_answer};
 use crate::up::{After, Flow, Turn, Up};
 
 /// A socket that does not block. `Pending` means that the driver will be told; then the session is run again.
@@ -256,7 +256,7 @@ impl Relay {
         let own = OwnAnswer::failure(fault.reason, &facts.asker.id);
         // What is there of the backend's answer is dropped, interim answers too.
         self.down.begin();
-        put_answer(&own, &facts, keep, desk, &mut self.down.out.head);
+        desk.put_answer(&own, &facts.asker, keep, &mut self.down.out.head);
         self.down.out.send_head();
         self.state = State::Sending(if keep { After::Keep } else { After::Linger });
         Next::Release { keep: false }

@@ -1,4 +1,5 @@
-//! The configuration as a session consults it: routes, pools and limits, made once and shared by all threads.
+//! The configuration as a session consults it, made once and shared by all threads: the product's snapshot, and where the
+//! backends are. The pools of the snapshot are not asked: their connections block.
 //!
 //! What the programs here cannot do is refused at the start, so that no figure is of something else than was asked for.
 
@@ -6,9 +7,7 @@ use std::net::SocketAddr;
 
 use layer7router::balance::RoundRobin;
 use layer7router::config::model::{BackendAddress, Config, ListenAddress};
-use layer7router::http::head::HeadLimits;
 use layer7router::resolver;
-use layer7router::route::Conditions;
 use layer7router::snapshot::Snapshot;
 
 use crate::bay::SLICE;
@@ -20,16 +19,12 @@ const KEPT_MIN: usize = 4096;
 /// The configuration.
 #[derive(Debug)]
 pub struct Site {
-    /// As it was read.
-    pub config: Config,
-    /// By index of its routes.
-    pub conditions: Vec<Conditions>,
-    /// By index of its pools.
+    /// What plans are made from.
+    pub snapshot: Snapshot,
+    /// By index of the configuration's pools.
     pub pools: Vec<Pool>,
     /// Every backend, by the index that sessions use.
     pub backends: Vec<SocketAddr>,
-    /// Of a head.
-    pub limits: HeadLimits,
     /// Our own name in Via.
     pub via: String,
     /// Kept connections of one thread to one backend, at most.
@@ -56,11 +51,6 @@ impl Site {
         if config.listens.len() != 1 {
             return Err("a variant has exactly one listen".to_owned());
         }
-        if config.listens.iter().any(|listen| listen.rate.is_some())
-            || config.routes.iter().any(|route| route.rate.is_some())
-        {
-            return Err("a variant knows no requests_per_second".to_owned());
-        }
         if config.limits.header_size > SLICE {
             return Err(format!("a variant has slices of {SLICE} bytes, and header_size is more"));
         }
@@ -75,15 +65,13 @@ impl Site {
             pools.push(Pool { balance: RoundRobin::new(&weights), first });
         }
         let kept_max = config.pools.iter().map(|pool| pool.keepalive).max().unwrap_or(0).max(KEPT_MIN);
-        let limits = HeadLimits { uri_size: config.limits.uri_size, header_count: config.limits.header_count };
         let snapshot = Snapshot::build(config, 1, Vec::new(), None, |_| None);
-        let Snapshot { config, conditions, .. } = snapshot;
-        Ok(Self { config, conditions, pools, backends, limits, via: layer7router::ids::via_token(), kept_max })
+        Ok(Self { snapshot, pools, backends, via: layer7router::ids::via_token(), kept_max })
     }
 
     /// Where to listen.
     pub fn listen(&self) -> Result<SocketAddr, String> {
-        match self.config.listens[0].addresses.as_slice() {
+        match self.snapshot.config.listens[0].addresses.as_slice() {
             [ListenAddress::Tcp { addresses, .. }] if !addresses.is_empty() => Ok(addresses[0]),
             _ => Err("a variant listens on one TCP address".to_owned()),
         }

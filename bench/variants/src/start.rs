@@ -59,7 +59,7 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<Start, String> {
 impl Start {
     /// Says that it listens, as the product does.
     pub fn ready(&self, bound: SocketAddr) {
-        let name = &self.site.config.listens[0].name;
+        let name = &self.site.snapshot.config.listens[0].name;
         let mut out = std::io::stdout().lock();
         let _closed = writeln!(out, "listening on {name} {bound}\nready").and_then(|()| out.flush());
     }

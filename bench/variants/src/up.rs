@@ -9,19 +9,20 @@
 //! Not here: sockets, and what the backend says.
 
 use std::io::IoSlice;
+use std::time::Instant;
 
-use layer7router::answer::OwnAnswer;
+use layer7router::answer::{Asker, OwnAnswer};
 use layer7router::error::CloseReason;
 use layer7router::http::Refusal;
 use layer7router::http::forwarded::Peer;
 use layer7router::http::framing::{Body, BodyReader};
 use layer7router::http::head::{Scan, scan, uri_too_long};
-use layer7router::plan::{METHODS, TOO_LARGE};
+use layer7router::plan::{Course, METHODS, Maker, TOO_LARGE};
 
 use crate::bay::Bay;
 use crate::desk::Desk;
+use crate::facts::Facts;
 use crate::outgoing::{Outgoing, PARTS_MAX};
-use crate::plan::{Course, Facts, plan, put_answer};
 
 const HEAD_TOO_LARGE: Refusal = Refusal::new(431, "the request head is larger than this server takes");
 const PART_TOO_LARGE: Refusal = Refusal::new(400, "a part of the body's framing is larger than a slice");
@@ -125,7 +126,8 @@ impl Up {
 
     /// Looks for the next request. An own answer is put into `answer`, which has been sent whole.
     pub fn turn(&mut self, desk: &mut Desk, peer: Peer, answer: &mut Outgoing) -> Turn {
-        let limit = desk.site.config.limits.header_size;
+        let limits = &desk.site.snapshot.config.limits;
+        let (limit, uri_size) = (limits.header_size, limits.uri_size);
         let bytes = self.bay.unread();
         let (skip, len) = match scan(bytes, self.scanned) {
             Scan::Whole { len, .. } if len > limit => return self.refuse(HEAD_TOO_LARGE, desk, answer),
@@ -133,7 +135,7 @@ impl Up {
             Scan::Bad(refusal) => return self.refuse(refusal, desk, answer),
             Scan::Partial { begun, scanned } => {
                 self.scanned = scanned;
-                return if begun && uri_too_long(bytes, desk.site.limits.uri_size) {
+                return if begun && uri_too_long(bytes, uri_size) {
                     self.refuse(Refusal::new(414, "the request target is longer than this server takes"), desk, answer)
                 } else if bytes.len() >= limit {
                     self.refuse(HEAD_TOO_LARGE, desk, answer)
@@ -147,7 +149,18 @@ impl Up {
             }
         };
         self.out.clear();
-        let planned = plan(&bytes[skip..skip + len], desk, peer, &mut self.out.head);
+        let Desk { site, ids, .. } = &mut *desk;
+        let maker = Maker {
+            snapshot: &site.snapshot,
+            peer,
+            listen: 0,
+            may_keep: true,
+            // There are no tunnels here.
+            upgrades: false,
+            via: &site.via,
+            now: Instant::now(),
+        };
+        let planned = maker.plan(&bytes[skip..skip + len], ids, &mut self.out.head, |_| ());
         let plan = match planned {
             Ok(plan) => plan,
             Err(refusal) => return self.refuse(refusal, desk, answer),
@@ -157,24 +170,27 @@ impl Up {
         self.reader = BodyReader::request(plan.body);
         self.whole = self.reader.is_finished();
         self.bare = self.whole;
-        match plan.course {
-            Course::Forward(backend) => {
-                self.chunked = plan.body == Body::Chunked;
-                self.trailers_pass = plan.trailers_pass;
-                self.limit = plan.body_limit;
-                self.moved = 0;
-                self.out.send_head();
-                Turn::Forward(backend, plan.facts)
-            }
-            Course::Answer(own) => {
-                self.drop_what_is_here();
-                let keep = plan.facts.keep && self.whole;
-                answer.clear();
-                put_answer(&own, &plan.facts, keep, desk, &mut answer.head);
-                answer.send_head();
-                Turn::Answer(self.after(keep, &plan.facts))
-            }
-        }
+        let facts = Facts::of(&plan);
+        let own = match plan.course {
+            Course::Forward(forward) => match desk.site.pools[forward.pool].next() {
+                Some(backend) => {
+                    self.chunked = plan.body == Body::Chunked;
+                    self.trailers_pass = plan.trailers_pass;
+                    self.limit = plan.body_limit;
+                    self.moved = 0;
+                    self.out.send_head();
+                    return Turn::Forward(backend, facts);
+                }
+                None => OwnAnswer::failure(CloseReason::NoBackend, &facts.asker.id),
+            },
+            Course::Answer(own, _) => own,
+        };
+        self.drop_what_is_here();
+        let keep = facts.keep && self.whole;
+        answer.clear();
+        desk.put_answer(&own, &facts.asker, keep, &mut answer.head);
+        answer.send_head();
+        Turn::Answer(self.after(keep, &facts))
     }
 
     /// What becomes of the session when its client has a whole answer, and was told whether it stays.
@@ -202,13 +218,13 @@ impl Up {
 
     /// Tells a client why its bytes are no request. Nothing after them can be trusted.
     fn refuse(&mut self, refusal: Refusal, desk: &mut Desk, answer: &mut Outgoing) -> Turn {
-        let facts = Facts::unknown(desk.ids.make());
-        let mut own = OwnAnswer::failure(CloseReason::Refused(refusal), &facts.asker.id);
+        let asker = Asker::unknown(desk.ids.make());
+        let mut own = OwnAnswer::failure(CloseReason::Refused(refusal), &asker.id);
         if refusal.status == 405 {
             own.fields.push(("Allow".to_owned(), METHODS.as_bytes().to_vec()));
         }
         answer.clear();
-        put_answer(&own, &facts, false, desk, &mut answer.head);
+        desk.put_answer(&own, &asker, false, &mut answer.head);
         answer.send_head();
         self.bay.clear();
         Turn::Answer(After::Linger)

@@ -316,6 +316,39 @@ fn routes_are_the_products() {
 }
 
 #[test]
+fn who_is_served_and_how_often_is_as_in_the_product() {
+    let site = site(
+        "[route:shut]\npath = /shut\ndeny = 127.0.0.0/8\nrespond = 200 \"in\"\n\
+         [route:rare]\npath = /rare\nrequests_per_second = 1\nrespond = 200 \"in\"\n",
+    );
+    let mut session = Session::new(&site);
+    let mut ask = |path: &str| {
+        session.client.output.clear();
+        session.client.feed(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(session.run(), Next::Wait);
+        String::from_utf8(session.client.output.clone()).expect("text")
+    };
+    assert!(ask("/shut").starts_with("HTTP/1.1 403 "));
+    assert!(ask("/rare").starts_with("HTTP/1.1 200 "));
+    // Who is slow to ask may be served a few times more.
+    let refused =
+        (0..100).map(|_| ask("/rare")).find(|answer| !answer.starts_with("HTTP/1.1 200 ")).expect("a refusal");
+    assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
+}
+
+#[test]
+fn who_asks_for_a_tunnel_is_passed_on_as_who_does_not() {
+    let mut session = Session::new(&site(""));
+    session.client.feed(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    session.run();
+    let sent = String::from_utf8(session.backend.output.clone()).expect("text");
+    assert!(sent.starts_with("GET / HTTP/1.1\r\n") && !sent.to_lowercase().contains("upgrade"), "{sent}");
+    session.backend.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(session.run(), Next::Wait);
+    assert!(session.client.output.starts_with(b"HTTP/1.1 200 OK\r\n") && session.released == [true]);
+}
+
+#[test]
 fn a_backend_that_speaks_behind_its_answer_is_not_kept() {
     let mut session = Session::new(&site(""));
     session.client.feed(GET.as_bytes());

@@ -19,7 +19,7 @@ use may::net::{TcpListener, TcpStream};
 use variants::blocking::{self, Sent, Wire};
 use variants::desk::Desk;
 use variants::down::{Down, Fault};
-use variants::plan::{Facts, put_answer};
+use variants::facts::Facts;
 use variants::site::Site;
 use variants::socket;
 use variants::start::{self, Start};
@@ -205,7 +205,7 @@ impl Session {
         let keep = facts.keep && self.up.is_whole();
         self.down.begin();
         let own = OwnAnswer::failure(fault.reason, &facts.asker.id);
-        put_answer(&own, facts, keep, &mut self.desk, &mut self.down.out.head);
+        self.desk.put_answer(&own, &facts.asker, keep, &mut self.down.out.head);
         self.down.out.send_head();
         if keep { After::Keep } else { After::Linger }
     }

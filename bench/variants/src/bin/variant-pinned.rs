@@ -22,8 +22,8 @@ use layer7router::http::forwarded::Peer;
 use variants::blocking::{self, Sent, Wire};
 use variants::desk::Desk;
 use variants::down::{Down, Fault};
+use variants::facts::Facts;
 use variants::outgoing::Outgoing;
-use variants::plan::{Facts, put_answer};
 use variants::site::Site;
 use variants::socket;
 use variants::start::{self, Start};
@@ -229,7 +229,7 @@ impl Request {
                         let keep = facts.keep && self.up.is_whole();
                         let own = OwnAnswer::failure(CloseReason::BackendRefused, &facts.asker.id);
                         self.answer.clear();
-                        put_answer(&own, &facts, keep, &mut self.desk, &mut self.answer.head);
+                        self.desk.put_answer(&own, &facts.asker, keep, &mut self.answer.head);
                         self.answer.send_head();
                         if self.send_own().is_err() {
                             return;
@@ -391,7 +391,7 @@ impl Response {
                 let keep = exchange.facts.keep && whole;
                 self.down.begin();
                 let own = OwnAnswer::failure(reason, &exchange.facts.asker.id);
-                put_answer(&own, &exchange.facts, keep, &mut self.desk, &mut self.down.out.head);
+                self.desk.put_answer(&own, &exchange.facts.asker, keep, &mut self.down.out.head);
                 self.down.out.send_head();
                 if blocking::send_own(&mut self.down, &shared.client).is_err() {
                     last = Some(After::Close);

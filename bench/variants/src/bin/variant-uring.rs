@@ -30,8 +30,8 @@ use monoio::{IoUringDriver, RuntimeBuilder};
 use variants::bay::Bay;
 use variants::desk::Desk;
 use variants::down::{Down, Fault};
+use variants::facts::Facts;
 use variants::outgoing::{Outgoing, PARTS_MAX};
-use variants::plan::{Facts, put_answer};
 use variants::site::Site;
 use variants::socket;
 use variants::start::{self, Start};
@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
         let keep = facts.keep && self.up.is_whole();
         self.down.begin();
         let own = OwnAnswer::failure(fault.reason, &facts.asker.id);
-        put_answer(&own, facts, keep, &mut self.local.desk.borrow_mut(), &mut self.down.out.head);
+        self.local.desk.borrow_mut().put_answer(&own, &facts.asker, keep, &mut self.down.out.head);
         self.down.out.send_head();
         if keep { After::Keep } else { After::Linger }
     }
