@@ -6,9 +6,9 @@
 //! looks every 500 us and takes the permit of whoever is still in the same session as at its last look. The holder finds
 //! out when it is done. That covers slow backends, slow clients, connects and tunnels alike, without averages.
 //!
-//! One case is different: a good part of the holders moves, and the cores are simply full. Then more workers only make
-//! caches cold (measured beside a compiler: 250 workers in use and twice the CPU per request), so who lags behind the
-//! others is left alone for a few milliseconds first.
+//! Two cases are different, because the cores are simply full and more workers only make caches cold (measured beside a
+//! compiler: 250 workers in use and twice the CPU per request). Who lets others run waits for a core and for nobody else. And
+//! while a good part of the holders moves, who lags behind the others is left alone for a few milliseconds first.
 
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub struct Permits {
 #[repr(align(64))]
 struct Holder {
     hold: AtomicU64,
+    /// It lets others run.
+    yields: AtomicBool,
     wake: Condvar,
 }
 
@@ -132,6 +134,14 @@ impl Permits {
         kept
     }
 
+    /// Runs what lets others run: however long that takes, the holder is not stuck.
+    pub fn yielding(&self, worker: usize, run: impl FnOnce()) {
+        let yields = &self.holders[worker].yields;
+        yields.store(true, Ordering::Relaxed);
+        run();
+        yields.store(false, Ordering::Relaxed);
+    }
+
     /// Whether a holder is free: it watches for sessions, or is about to.
     pub fn any_idle(&self) -> bool {
         self.idle.load(Ordering::SeqCst) > 0
@@ -176,7 +186,8 @@ impl Permits {
         let mut stuck = 0;
         for (holder, last) in self.holders.iter().zip(last.iter_mut()) {
             let hold = holder.hold.load(Ordering::SeqCst);
-            last.looks = if hold & BUSY != 0 && hold == last.hold { last.looks + 1 } else { 0 };
+            let stays = hold & BUSY != 0 && hold == last.hold && !holder.yields.load(Ordering::Relaxed);
+            last.looks = if stays { last.looks + 1 } else { 0 };
             last.hold = hold;
             stuck += usize::from(last.looks > 0);
         }
@@ -285,6 +296,22 @@ mod tests {
         permits.look(&mut last);
         assert_eq!(permits.at_rest(), 1, "taken back at last");
         assert!(!permits.end(0));
+    }
+
+    #[test]
+    fn who_lets_others_run_is_left_alone() {
+        let permits = Permits::new(1, 1);
+        let mut last = vec![Seen::default(); 1];
+        assert!(permits.acquire(0));
+        permits.begin(0);
+        permits.yielding(0, || {
+            for _ in 0..2 * LAGGING {
+                permits.look(&mut last);
+            }
+        });
+        assert_eq!(permits.at_rest(), 0);
+        permits.look(&mut last);
+        assert_eq!(permits.at_rest(), 1, "now it is somebody else whom it waits for");
     }
 
     #[test]

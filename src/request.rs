@@ -267,7 +267,8 @@ impl RequestHalf<'_> {
                 self.shared.waiter.watch_all(self.session);
             }
         }
-        self.worker.yielding.yield_now();
+        let yielding = &mut self.worker.yielding;
+        self.shared.permits.yielding(self.worker.index, || yielding.yield_now());
         let half = ResponseHalf {
             client: &self.session.socket,
             backend: &connection.socket,
