@@ -67,6 +67,9 @@ fn request_thread(shared: &Shared, mut worker: Worker, queue: &Receiver<Arc<Sess
 /// router stops.
 fn next(shared: &Shared, worker: &mut Worker, queue: &Receiver<Arc<Session>>) -> Option<Arc<Session>> {
     worker.turns = worker.turns.wrapping_add(1);
+    // Who has an answer to pass on does that first, then all look for sessions: so clients and backends get their messages in
+    // batches, are woken less often, and find more to do each time.
+    worker.yielding.yield_now();
     let mut channel_first = !worker.turns.is_multiple_of(KEPT_FIRST);
     let mut patience = Some(Duration::ZERO);
     loop {
