@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::cargo::Part;
 use crate::origin::Origin;
 use crate::peer::{self, Demand, Peer};
 use crate::process::{Process, pause};
@@ -67,32 +68,24 @@ impl Running {
 /// All who take part, in the order of the table, and who does not. The router is there, or it is an error; the others
 /// are when they are found.
 pub fn all(router: Option<&Path>, against: Option<&Path>) -> Result<(Vec<Candidate>, Vec<Skipped>), String> {
-    let beside = target()?.join("release");
-    let named = |path: &Path| program(path).ok_or_else(|| missing(path));
     let mut found = vec![Candidate { name: NO_PROXY, program: Program::None }];
     let mut skipped = Vec::new();
     for peer in &peer::ALL {
-        match peer.installed() {
+        match peer.program() {
             Some(_) => found.push(Candidate { name: peer.name, program: Program::Peer(peer) }),
-            None => skipped.push(Skipped {
-                name: peer.name.to_owned(),
-                why: format!("not installed: `apt-get install {}`, see bench/README.md", peer::PACKAGES),
-            }),
+            None => skipped.push(Skipped { name: peer.name.to_owned(), why: peer.missing() }),
         }
     }
-    let router = router.map_or_else(|| beside.join("layer7router"), Path::to_owned);
-    found.push(Candidate { name: ROUTER, program: Program::Router(named(&router)?) });
+    found.push(Candidate { name: ROUTER, program: Program::Router(binary(router)?) });
     for name in VARIANTS {
-        match program(&beside.join(format!("variant-{name}"))) {
+        match program(&Part::Variants.program(&format!("variant-{name}"))?) {
             Some(path) => found.push(Candidate { name, program: Program::Router(path) }),
-            None => skipped.push(Skipped {
-                name: name.to_owned(),
-                why: "not built: `cargo build --release -p variants`".to_owned(),
-            }),
+            None => skipped
+                .push(Skipped { name: name.to_owned(), why: format!("not built: `{}`", Part::Variants.command()) }),
         }
     }
     if let Some(against) = against {
-        found.push(Candidate { name: AGAINST, program: Program::Router(named(against)?) });
+        found.push(Candidate { name: AGAINST, program: Program::Router(binary(Some(against))?) });
     }
     Ok((found, skipped))
 }
@@ -117,7 +110,7 @@ impl Candidate {
             Program::None => None,
             // Of the source tree here, as the commit says.
             Program::Router(_) if VARIANTS.contains(&self.name) => None,
-            Program::Peer(peer) => peer.installed().map(|program| (program, peer.version)),
+            Program::Peer(peer) => peer.program().map(|program| (program, peer.version)),
             Program::Router(path) => Some((path.clone(), &["--version"])),
         }
     }
@@ -178,7 +171,7 @@ fn listening(output: &str) -> Option<SocketAddr> {
 pub fn binary(named: Option<&Path>) -> Result<PathBuf, String> {
     let path = match named {
         Some(path) => path.to_owned(),
-        None => target()?.join("release/layer7router"),
+        None => Part::Router.program("layer7router")?,
     };
     program(&path).ok_or_else(|| missing(&path))
 }
@@ -190,15 +183,6 @@ fn program(path: &Path) -> Option<PathBuf> {
 
 fn missing(path: &Path) -> String {
     format!("no router at {}: run `cargo build --release` first, or say --router PATH", path.display())
-}
-
-/// Where cargo puts everything, the profile's directory that we are in ourselves included.
-pub fn target() -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|error| format!("where we are: {error}"))?;
-    let directories = own.ancestors().skip(1);
-    // A test is one level deeper.
-    let profile = directories.into_iter().find(|directory| !directory.ends_with("deps"));
-    Ok(profile.and_then(Path::parent).unwrap_or(Path::new("target")).to_owned())
 }
 
 /// Somebody of that name, who is never started.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::candidate::{self, Candidate, NO_PROXY};
+use crate::cargo;
 use crate::cell::{self, Setting};
 use crate::cli::Options;
 use crate::origin::Origin;
@@ -53,7 +54,7 @@ fn directory(options: &Options, complete: bool) -> Result<PathBuf, String> {
     match results {
         Some(directory) => Ok(directory.clone()),
         None if whole && complete => Ok(PathBuf::from(RESULTS)),
-        None => Ok(candidate::target()?.join(RESULTS_OTHER)),
+        None => Ok(cargo::target()?.join(RESULTS_OTHER)),
     }
 }
 

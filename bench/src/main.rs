@@ -1,12 +1,13 @@
 //! The program: reads the command line, compares or soaks, and turns the outcome into an exit code.
 //!
 //! One cell of a comparison is one candidate under one load in one round: `compare` tells that story, `plan` which cells
-//! there are, `cell` how one is measured. `origin` (with `stage`) and `candidate` (with `peer`) are what runs, `workload`
-//! is what is done to them, by `wrk` or by `load`, `proc` and `syscalls` are what the
-//! kernel says it cost, `report` is what is shown, `results` (with `chart`) what remains.
+//! there are, `cell` how one is measured. `origin` (with `stage`) and `candidate` (with `peer`) are what runs, built by
+//! `cargo` where it is ours, `workload` is what is done to them, by `wrk` or by `load`, `proc` and `syscalls` are what
+//! the kernel says it cost, `report` is what is shown, `results` (with `chart`) what remains.
 //! A soak is another thing: it measures nothing and judges everything. `soak` tells that story.
 
 mod candidate;
+mod cargo;
 mod cell;
 mod chart;
 mod cli;

@@ -1,10 +1,12 @@
-//! What users run today, from Debian's packages: each with the configuration in `bench/peers/` that suits this load
-//! best. Kept connections to the origin, no log, two workers or threads, a backlog of 8,192.
+//! What users run today: from Debian's packages, each with the configuration in `bench/peers/` that suits this load
+//! best, and Pingora, which is a library, as the program there. Kept connections to the origin, no log, two workers or
+//! threads, a backlog of 8,192.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::cargo::Part;
 use crate::origin::Origin;
 use crate::port;
 use crate::process::Process;
@@ -12,8 +14,10 @@ use crate::room::Room;
 
 /// Where Debian puts servers, which is not in everybody's PATH.
 const USUAL_PLACE: &str = "/usr/sbin";
-/// What all are installed with.
-pub const PACKAGES: &str = "nginx-light haproxy h2o caddy apache2-bin varnish wrk";
+/// What all are installed with; the last two are for what Pingora is built of.
+pub const PACKAGES: &str = "nginx-light haproxy h2o caddy apache2-bin varnish wrk cmake make";
+/// The one that is built here.
+pub const PINGORA: &str = "pingora";
 /// Threads that Apache's worker has beyond one for each connection: its two processes do not get the same number.
 const THREADS_SPARE: u32 = 128;
 
@@ -21,14 +25,21 @@ const THREADS_SPARE: u32 = 128;
 #[derive(Debug, PartialEq)]
 pub struct Peer {
     pub name: &'static str,
-    program: &'static str,
+    program: Program,
     /// Its name in the room, and what is in it, before anything is filled in.
-    file: (&'static str, &'static str),
+    file: Option<(&'static str, &'static str)>,
     /// Filled in as the file is.
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
     /// How it says its version.
     pub version: &'static [&'static str],
+}
+
+/// By what name it is found, and where.
+#[derive(Debug, PartialEq)]
+enum Program {
+    Installed(&'static str),
+    Built(Part, &'static str),
 }
 
 /// What a program must be ready for.
@@ -50,59 +61,59 @@ const VARNISH_SILENT: &str = "vsl_mask=-Begin,-End,-Link,-SessOpen,-SessClose,-R
     -Length,-PipeAcct,-Hit,-HitMiss,-HitPass";
 
 /// In the order of the table.
-pub const ALL: [Peer; 7] = [
+pub const ALL: [Peer; 8] = [
     Peer {
         name: "nginx",
-        program: "nginx",
-        file: ("nginx.conf", include_str!("../peers/nginx.conf")),
+        program: Program::Installed("nginx"),
+        file: Some(("nginx.conf", include_str!("../peers/nginx.conf"))),
         arguments: &["-p", "@ROOM@", "-c", "@FILE@", "-e", "stderr"],
         environment: &[],
         version: &["-v"],
     },
     Peer {
         name: "haproxy",
-        program: "haproxy",
-        file: ("haproxy.cfg", include_str!("../peers/haproxy.cfg")),
+        program: Program::Installed("haproxy"),
+        file: Some(("haproxy.cfg", include_str!("../peers/haproxy.cfg"))),
         arguments: &["-db", "-f", "@FILE@"],
         environment: &[],
         version: &["-v"],
     },
     Peer {
         name: "h2o",
-        program: "h2o",
-        file: ("h2o.yaml", include_str!("../peers/h2o.yaml")),
+        program: Program::Installed("h2o"),
+        file: Some(("h2o.yaml", include_str!("../peers/h2o.yaml"))),
         arguments: &["-m", "worker", "-c", "@FILE@"],
         environment: &[],
         version: &["--version"],
     },
     Peer {
         name: "caddy",
-        program: "caddy",
-        file: ("Caddyfile", include_str!("../peers/Caddyfile")),
+        program: Program::Installed("caddy"),
+        file: Some(("Caddyfile", include_str!("../peers/Caddyfile"))),
         arguments: &["run", "--adapter", "caddyfile", "--config", "@FILE@"],
         environment: &[("GOMAXPROCS", "2"), ("HOME", "@ROOM@"), ("XDG_CONFIG_HOME", "@ROOM@")],
         version: &["version"],
     },
     Peer {
         name: "apache-worker",
-        program: "apache2",
-        file: ("apache.conf", include_str!("../peers/apache.conf")),
+        program: Program::Installed("apache2"),
+        file: Some(("apache.conf", include_str!("../peers/apache.conf"))),
         arguments: &["-D", "FOREGROUND", "-D", "WORKER", "-f", "@FILE@"],
         environment: &[],
         version: &["-v"],
     },
     Peer {
         name: "apache-event",
-        program: "apache2",
-        file: ("apache.conf", include_str!("../peers/apache.conf")),
+        program: Program::Installed("apache2"),
+        file: Some(("apache.conf", include_str!("../peers/apache.conf"))),
         arguments: &["-D", "FOREGROUND", "-D", "EVENT", "-f", "@FILE@"],
         environment: &[],
         version: &["-v"],
     },
     Peer {
         name: "varnish",
-        program: "varnishd",
-        file: ("varnish.vcl", include_str!("../peers/varnish.vcl")),
+        program: Program::Installed("varnishd"),
+        file: Some(("varnish.vcl", include_str!("../peers/varnish.vcl"))),
         // No jail: it would give the room to a user of its own. Its threads wait for the origin, one for each request.
         arguments: &[
             "-F",
@@ -136,23 +147,42 @@ pub const ALL: [Peer; 7] = [
         environment: &[],
         version: &["-V"],
     },
+    Peer {
+        name: PINGORA,
+        program: Program::Built(Part::Pingora, "peer-pingora"),
+        file: None,
+        arguments: &["127.0.0.1:@PORT@", "@ORIGIN@"],
+        environment: &[],
+        version: &["--version"],
+    },
 ];
 
 impl Peer {
-    /// The program, when it is installed.
-    pub fn installed(&self) -> Option<PathBuf> {
-        installed(self.program)
+    /// The program, when it is there.
+    pub fn program(&self) -> Option<PathBuf> {
+        match self.program {
+            Program::Installed(name) => installed(name),
+            Program::Built(part, name) => part.program(name).ok().filter(|path| path.is_file()),
+        }
+    }
+
+    /// Why it is not, and how to change that.
+    pub fn missing(&self) -> String {
+        match self.program {
+            Program::Installed(_) => format!("not installed: `apt-get install {PACKAGES}`, see bench/README.md"),
+            Program::Built(part, _) => format!("not built: `{}`", part.command()),
+        }
     }
 
     /// Starts it in front of the origin; it has answered once.
     pub fn start(&self, room: &Room, origin: &Origin, demand: Demand) -> Result<(Process, SocketAddr), String> {
-        let program = self.installed().ok_or_else(|| format!("{} is not installed", self.name))?;
+        let program = self.program().ok_or_else(|| format!("{} is {}", self.name, self.missing()))?;
         let threads = |connections: u32| connections / 2 + THREADS_SPARE;
         let (each, busy) = (threads(demand.connections), threads(demand.busy));
         let address = origin.address();
         let command = |port: u16| {
             let known = [
-                ("@FILE@", room.path().join(self.file.0).display().to_string()),
+                ("@FILE@", room.path().join(self.file.map_or("", |(name, _)| name)).display().to_string()),
                 ("@ROOM@", room.path().display().to_string()),
                 ("@PORT@", port.to_string()),
                 ("@ORIGIN@", address.to_string()),
@@ -164,7 +194,9 @@ impl Peer {
                 ("@THREADS_BUSY_ALL@", (busy * 2).to_string()),
             ];
             let root = rustix::process::geteuid().is_root();
-            room.write(self.file.0, filled_in(self.file.1, &known, root).as_bytes())?;
+            if let Some((name, text)) = self.file {
+                room.write(name, filled_in(text, &known, root).as_bytes())?;
+            }
             let mut command = Command::new(&program);
             command.args(self.arguments.iter().map(|argument| filled_in(argument, &known, root)));
             command.envs(self.environment.iter().map(|(name, value)| (name, filled_in(value, &known, root))));
@@ -212,9 +244,11 @@ mod tests {
     }
 
     #[test]
-    fn every_peer_has_a_name_and_a_package() {
+    fn every_peer_has_a_name_and_a_way_to_get_it() {
         for peer in &ALL {
             assert_eq!(ALL.iter().filter(|other| other.name == peer.name).count(), 1, "{}", peer.name);
+            let way = if peer.name == PINGORA { "cargo build" } else { "apt-get install" };
+            assert!(peer.missing().contains(way), "{}", peer.missing());
         }
     }
 }
