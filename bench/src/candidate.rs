@@ -65,27 +65,39 @@ impl Running {
     }
 }
 
-/// All who take part, in the order of the table, and who does not. The router is there, or it is an error; the others
-/// are when they are found.
-pub fn all(router: Option<&Path>, against: Option<&Path>) -> Result<(Vec<Candidate>, Vec<Skipped>), String> {
-    let mut found = vec![Candidate { name: NO_PROXY, program: Program::None }];
-    let mut skipped = Vec::new();
-    for peer in &peer::ALL {
-        match peer.program() {
-            Some(_) => found.push(Candidate { name: peer.name, program: Program::Peer(peer) }),
-            None => skipped.push(Skipped { name: peer.name.to_owned(), why: peer.missing() }),
+/// The names of all who could take part, in the order of the table.
+pub fn everybody(against: bool) -> Vec<&'static str> {
+    let peers = peer::ALL.iter().map(|peer| peer.name);
+    [NO_PROXY].into_iter().chain(peers).chain([ROUTER]).chain(VARIANTS).chain(against.then_some(AGAINST)).collect()
+}
+
+/// All who are there, in the order of the table, and who is not. A router that takes part is there, or it is an error;
+/// the others are when they are found, and when building them has not failed just now.
+pub fn all(
+    router: Option<&Path>,
+    against: Option<&Path>,
+    taking_part: &[&str],
+    unbuilt: Vec<Skipped>,
+) -> Result<(Vec<Candidate>, Vec<Skipped>), String> {
+    let (mut found, mut skipped) = (Vec::new(), unbuilt);
+    for name in everybody(against.is_some()) {
+        if skipped.iter().any(|one| one.name == name) {
+            continue;
         }
-    }
-    found.push(Candidate { name: ROUTER, program: Program::Router(binary(router)?) });
-    for name in VARIANTS {
-        match program(&Part::Variants.program(&format!("variant-{name}"))?) {
-            Some(path) => found.push(Candidate { name, program: Program::Router(path) }),
-            None => skipped
-                .push(Skipped { name: name.to_owned(), why: format!("not built: `{}`", Part::Variants.command()) }),
+        let program = match name {
+            NO_PROXY => Ok(Program::None),
+            ROUTER if taking_part.contains(&ROUTER) => Ok(Program::Router(binary(router)?)),
+            ROUTER => binary(router).map(Program::Router),
+            AGAINST => Ok(Program::Router(binary(against)?)),
+            _ => match peer::ALL.iter().find(|peer| peer.name == name) {
+                Some(peer) => peer.program().map(|_| Program::Peer(peer)).ok_or_else(|| peer.missing()),
+                None => variant(name).map(Program::Router),
+            },
+        };
+        match program {
+            Ok(program) => found.push(Candidate { name, program }),
+            Err(why) => skipped.push(Skipped { name: name.to_owned(), why }),
         }
-    }
-    if let Some(against) = against {
-        found.push(Candidate { name: AGAINST, program: Program::Router(binary(Some(against))?) });
     }
     Ok((found, skipped))
 }
@@ -176,6 +188,12 @@ pub fn binary(named: Option<&Path>) -> Result<PathBuf, String> {
     program(&path).ok_or_else(|| missing(&path))
 }
 
+/// The same of a variant.
+fn variant(name: &str) -> Result<PathBuf, String> {
+    let path = Part::Variants.program(&format!("variant-{name}"))?;
+    program(&path).ok_or_else(|| format!("not built: `{}`", Part::Variants.command()))
+}
+
 /// Absolute: it is started from another directory.
 fn program(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().filter(|path| path.is_file())
@@ -185,8 +203,7 @@ fn missing(path: &Path) -> String {
     format!("no router at {}: run `cargo build --release` first, or say --router PATH", path.display())
 }
 
-/// Somebody of that name, who is never started.
-#[cfg(test)]
+/// Somebody of that name, who is never started: for a plan before anybody is there.
 pub fn stand_in(name: &'static str) -> Candidate {
     Candidate { name, program: Program::None }
 }
@@ -209,12 +226,14 @@ mod tests {
     fn who_is_not_there_is_skipped_by_name() {
         // Any program will do.
         let own = std::env::current_exe().unwrap();
-        let (found, skipped) = all(Some(&own), Some(&own)).unwrap();
+        let failed = Skipped { name: peer::PINGORA.to_owned(), why: "not built: `cargo build` has failed".to_owned() };
+        let (found, skipped) = all(Some(&own), Some(&own), &[ROUTER], vec![failed.clone()]).unwrap();
         let mut names: Vec<&str> = found.iter().map(|one| one.name).collect();
         names.extend(skipped.iter().map(|one| one.name.as_str()));
-        for name in [NO_PROXY, ROUTER, AGAINST].into_iter().chain(VARIANTS).chain(peer::ALL.map(|peer| peer.name)) {
+        for name in everybody(true) {
             assert_eq!(names.iter().filter(|other| **other == name).count(), 1, "{name} in {names:?}");
         }
+        assert!(skipped.contains(&failed), "{skipped:?}");
         assert!(
             skipped.iter().all(|one| one.why.contains("apt-get") || one.why.contains("cargo build")),
             "{skipped:?}"
@@ -224,7 +243,11 @@ mod tests {
     #[test]
     fn a_router_that_is_not_there_is_told_how_to_get() {
         let nowhere = Path::new("/nowhere/layer7router");
-        for error in [binary(Some(nowhere)).unwrap_err(), all(Some(nowhere), None).unwrap_err()] {
+        let wanted = all(Some(nowhere), None, &[ROUTER], Vec::new()).unwrap_err();
+        let (found, skipped) = all(Some(nowhere), None, &[NGINX], Vec::new()).unwrap();
+        assert!(found.iter().all(|one| one.name != ROUTER));
+        let unwanted = skipped.into_iter().find(|one| one.name == ROUTER).unwrap().why;
+        for error in [binary(Some(nowhere)).unwrap_err(), wanted, unwanted] {
             assert!(error.contains("/nowhere/layer7router") && error.contains("cargo build --release"), "{error}");
         }
     }

@@ -18,7 +18,8 @@ compare: the router beside its peers
                         the router and its variants]
   --results DIR         where table, cells and plots are written [default: bench/results for a whole run, bench-results
                         in the target directory for any other]
-  --router PATH         the router [default: release/layer7router in the target directory]
+  --no-build            build nothing before: what is there is measured, what is not is skipped
+  --router PATH         the router [default: the one of this source tree]
   --against PATH        a second router, for a comparison of before and after
 
 soak: everything at once, and every byte compared
@@ -78,6 +79,7 @@ pub struct Options {
     pub seconds: Option<u32>,
     pub rounds: Option<u32>,
     pub results: Option<PathBuf>,
+    pub no_build: bool,
     pub router: Option<PathBuf>,
     pub against: Option<PathBuf>,
 }
@@ -104,9 +106,11 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
 
 fn options(arguments: &[String]) -> Result<Options, String> {
     let mut options = Options::default();
-    // The only one without a value.
-    let (quick, arguments): (Vec<_>, Vec<_>) = arguments.iter().cloned().partition(|argument| argument == "--quick");
-    options.quick = !quick.is_empty();
+    // Those without a value.
+    let (flags, arguments): (Vec<String>, Vec<String>) =
+        arguments.iter().cloned().partition(|argument| matches!(argument.as_str(), "--quick" | "--no-build"));
+    options.quick = flags.iter().any(|flag| flag == "--quick");
+    options.no_build = flags.iter().any(|flag| flag == "--no-build");
     let known = ["--only", "--connections", "--seconds", "--rounds", "--results", "--router", "--against"];
     for (key, value) in pairs(&arguments, &known)? {
         match key {
@@ -208,11 +212,12 @@ mod tests {
             seconds: Some(1),
             rounds: Some(2),
             results: Some("c".into()),
+            no_build: true,
             router: Some("a".into()),
             against: Some("b".into()),
         };
         let line = ["compare", "--quick", "--connections", "1,64", "--seconds=1", "--rounds", "2", "--router", "a"];
-        let line = line.into_iter().chain(["--against=b", "--only", "get-64,no proxy", "--results", "c"]);
+        let line = line.into_iter().chain(["--against=b", "--no-build", "--only", "get-64,no proxy", "--results", "c"]);
         assert_eq!(parse(&line.map(str::to_owned).collect::<Vec<_>>()), Ok(Command::Compare(expected)));
     }
 

@@ -6,6 +6,7 @@ use crate::candidate::{self, Candidate, NO_PROXY};
 use crate::cargo;
 use crate::cell::{self, Setting};
 use crate::cli::Options;
+use crate::machine;
 use crate::origin::Origin;
 use crate::plan::{Entry, Plan};
 use crate::process;
@@ -19,13 +20,24 @@ const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 /// Those of others, in the target directory: they would be taken for whole ones.
 const RESULTS_OTHER: &str = "bench-results";
 
-/// Shows the machine, measures, shows and writes the tables; tells how many errors there were.
+/// Builds, shows the machine, measures, shows and writes the tables; tells how many errors there were.
 pub fn run(options: &Options) -> Result<u64, String> {
     process::handle_interrupts();
-    let (candidates, absent) = candidate::all(options.router.as_deref(), options.against.as_deref())?;
-    let plan = Plan::new(options, &candidates, absent, process::raise_descriptors())?;
+    let descriptors = process::raise_descriptors();
     let room = Room::new("bench")?;
-    let head = crate::machine::describe(&plan.candidates(), &plan, &room)?;
+    // Before we build: what is asked is whether somebody else works here.
+    let load = machine::load();
+    // A plan with everybody, so that nothing is built for a name that nobody has, or for who does not take part.
+    let everybody = candidate::everybody(options.against.is_some());
+    let everybody: Vec<Candidate> = everybody.into_iter().map(candidate::stand_in).collect();
+    let wanted = Plan::new(options, &everybody, Vec::new(), descriptors)?;
+    let taking_part: Vec<&str> = wanted.candidates().iter().map(|one| one.name).collect();
+    let parts = cargo::parts(&taking_part, options.router.is_some());
+    let unbuilt = if options.no_build { Vec::new() } else { cargo::build(&parts, &room)? };
+    let (router, against) = (options.router.as_deref(), options.against.as_deref());
+    let (candidates, absent) = candidate::all(router, against, &taking_part, unbuilt)?;
+    let plan = Plan::new(options, &candidates, absent, descriptors)?;
+    let head = machine::describe(&plan, &load, &room)?;
     println!("{head}");
     eprintln!("{} cells, about {:.0} minutes", plan.cells(), plan.minutes().ceil());
 

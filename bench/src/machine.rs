@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::candidate::{Candidate, Skipped};
+use crate::candidate::Skipped;
 use crate::nginx;
 use crate::peer;
 use crate::plan::Plan;
@@ -18,11 +18,11 @@ const VERSION_TIME: Duration = Duration::from_secs(5);
 const BUSY: f64 = 0.5;
 
 /// One line each: the machine, the load, who takes part with which version, and who does not.
-pub fn describe(candidates: &[&Candidate], plan: &Plan, room: &Room) -> Result<String, String> {
+pub fn describe(plan: &Plan, load: &str, room: &Room) -> Result<String, String> {
     let mut text = host();
     text += &format!("origin:        {}\n", said(path(&nginx::program())?, &["-v"], room)?);
     text += &format!("wrk:           {}\n", said("wrk", &["-v"], room)?);
-    for candidate in candidates {
+    for candidate in plan.candidates() {
         if let Some((program, arguments)) = candidate.version() {
             let version = said(path(&program)?, arguments, room)?;
             text += &format!("{:<14} {version}\n", format!("{}:", candidate.name));
@@ -35,7 +35,7 @@ pub fn describe(candidates: &[&Candidate], plan: &Plan, room: &Room) -> Result<S
         text += &format!("note:          {note}\n");
     }
     text += &commit(room);
-    text += &format!("load:          {}\n", load(&read("/proc/loadavg")));
+    text += &format!("load:          {load}\n");
     Ok(text)
 }
 
@@ -45,7 +45,7 @@ pub fn describe_soak(router: &Path, room: &Room) -> Result<String, String> {
     text += &host();
     text += &format!("router:        {}\n", version(router, room)?);
     text += &commit(room);
-    text += &format!("load:          {}\n", load(&read("/proc/loadavg")));
+    text += &format!("load:          {}\n", load());
     Ok(text)
 }
 
@@ -97,7 +97,12 @@ fn processor(cpuinfo: &str) -> &str {
     line.and_then(|line| line.split_once(':')).map_or("unknown processor", |(_, name)| name.trim())
 }
 
-fn load(loadavg: &str) -> String {
+/// What the machine did in the minute before this one.
+pub fn load() -> String {
+    judged(&read("/proc/loadavg"))
+}
+
+fn judged(loadavg: &str) -> String {
     let load = loadavg.split(' ').next().unwrap_or_default();
     let busy = load.parse::<f64>().is_ok_and(|load| load > BUSY);
     format!("{load} in the minute before{}", if busy { ": NOT IDLE, expect wide spreads" } else { "" })
@@ -116,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_busy_machine_is_called_so() {
-        assert!(!load("0.12 3.00 3.00 1/300 42").contains("NOT IDLE"));
-        assert!(load("1.12 0.00 0.00 1/300 42").contains("NOT IDLE"));
+        assert!(!judged("0.12 3.00 3.00 1/300 42").contains("NOT IDLE"));
+        assert!(judged("1.12 0.00 0.00 1/300 42").contains("NOT IDLE"));
     }
 }

@@ -231,9 +231,7 @@ mod tests {
 
     /// As if everything was there.
     fn everybody() -> Vec<Candidate> {
-        let peers = crate::peer::ALL.map(|peer| peer.name);
-        let names = [NO_PROXY].into_iter().chain(peers).chain([ROUTER]).chain(VARIANTS);
-        names.map(candidate::stand_in).collect()
+        candidate::everybody(false).into_iter().map(candidate::stand_in).collect()
     }
 
     fn planned(options: &Options) -> Plan {
