@@ -10,10 +10,10 @@
 
 use std::time::{Duration, Instant};
 
-/// Beside a stranger a yield takes 2 to 4 ms, each time. Among our own kind 0.6 ms on average at full load of a slow machine,
-/// but one in ten takes longer than 2 ms, one in two hundred longer than 4. So it is the average that tells. With a pause
-/// after the first long one, workers yielded at a fifth of their answers only: 12 % less throughput, and four times the p99,
-/// for who waits asleep is overtaken.
+/// Beside a stranger a yield takes 2 to 4 ms, each time. Among our own kind 0.3 to 0.6 ms on average at full load of a slow
+/// machine, and one in some hundreds takes longer than 2 all the same. So it is the average that tells. With a pause after the
+/// first that was over 2.5 ms, workers yielded at one answer in ten or five: 12 % less throughput, and four times the p99, for
+/// who waits asleep is overtaken.
 const LONG: Duration = Duration::from_micros(1500);
 /// One yield counts for so much at most.
 const LONGEST: Duration = Duration::from_millis(4);
