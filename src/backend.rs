@@ -12,9 +12,6 @@ use crate::config::model::BackendAddress;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
 use crate::transport::{Address, Socket};
 
-/// Connections that one look of the sweep tests outside of the lock.
-const SWEEP_BATCH: usize = 16;
-
 /// One address of a pool.
 #[derive(Debug)]
 pub struct Backend {
@@ -115,26 +112,23 @@ impl Backend {
     }
 
     /// Closes those that are over `backend_idle` or that the backend has closed or spoken on.
+    ///
+    /// The others stay where they are meanwhile: who wants a connection at that moment finds it, and need not connect.
     pub fn sweep(&self, backend_idle: Duration) {
         let oldest = clock::now_ms().saturating_sub(u64::try_from(backend_idle.as_millis()).unwrap_or(u64::MAX));
-        let mut at = 0;
-        loop {
-            // The oldest are at the front, and wanted last: a batch of them is tested outside of the lock.
-            let batch: Vec<Idle> = {
-                let mut idle = self.idle.lock();
-                let from = at.min(idle.len());
-                let to = (from + SWEEP_BATCH).min(idle.len());
-                idle.drain(from..to).collect()
-            };
-            if batch.is_empty() {
-                return;
-            }
-            let good: Vec<Idle> =
-                batch.into_iter().filter(|kept| kept.since_ms >= oldest && kept.socket.is_quiet()).collect();
+        let (over, sockets): (Vec<Idle>, Vec<Arc<Socket>>) = {
             let mut idle = self.idle.lock();
-            let from = at.min(idle.len());
-            at = from + good.len();
-            idle.splice(from..from, good);
+            // The oldest are at the front.
+            let count = idle.iter().take_while(|kept| kept.since_ms < oldest).count();
+            let over = idle.drain(..count).collect();
+            (over, idle.iter().map(|kept| Arc::clone(&kept.socket)).collect())
+        };
+        drop(over);
+        for suspect in sockets.iter().filter(|socket| !socket.is_quiet()) {
+            let mut idle = self.idle.lock();
+            // What was read may have been an answer, of an exchange that has begun since: asked again, now that none can.
+            let at = idle.iter().position(|kept| Arc::ptr_eq(&kept.socket, suspect) && !suspect.is_quiet());
+            let _closed = at.map(|at| idle.remove(at));
         }
     }
 
@@ -263,5 +257,28 @@ mod tests {
         backend.sweep(Duration::from_secs(60));
         assert_eq!(backend.kept(), 38);
         assert!(Arc::ptr_eq(&backend.take_kept(Duration::from_secs(60)).expect("kept"), &newest));
+    }
+
+    #[test]
+    fn a_kept_connection_can_be_taken_while_the_sweep_looks() {
+        let backend = backend(8);
+        let (socket, _peer) = socket();
+        backend.keep(socket);
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    backend.sweep(Duration::from_secs(60));
+                }
+            });
+            let found = (0..100_000).all(|_| {
+                let taken = backend.take_kept(Duration::from_secs(60));
+                let found = taken.is_some();
+                taken.into_iter().for_each(|socket| backend.keep(socket));
+                found
+            });
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(found);
+        });
     }
 }
