@@ -4,10 +4,10 @@
 //! A failed `accept` is sorted by its cause and never ends the thread.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
@@ -15,7 +15,7 @@ use log::Level;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
 use crate::clock;
 use crate::config::model::{Listen, ListenAddress};
@@ -27,8 +27,7 @@ use crate::permits::Permits;
 use crate::session::{Entrance, PerAddress, Session};
 use crate::snapshot::{Published, Snapshot};
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::sys;
-use crate::transport::{self, NOTSENT_LOWAT, Socket};
+use crate::transport::{self, Socket};
 use crate::waiter::{SHED_BATCH, Waiter};
 
 /// How long a blocked `accept` takes to hear a stop.
@@ -123,14 +122,14 @@ impl Listener {
     /// Binds and listens; what was inherited does both already.
     pub fn bind(place: &Place, listen: &Listen, inherited: &Inherited, id: u32) -> io::Result<Arc<Self>> {
         let (fd, tcp) = match place {
-            Place::Tcp(address) => (bind_tcp(*address, false)?, true),
-            Place::AnyTcp(port) => (bind_any(*port)?, true),
-            Place::Unix(path) => (bind_unix(path, listen.socket_mode)?, false),
+            Place::Tcp(address) => (bind::tcp(*address, false)?, true),
+            Place::AnyTcp(port) => (bind::any(*port)?, true),
+            Place::Unix(path) => (bind::unix(path, listen.socket_mode)?, false),
             Place::Inherited(number) => inherited.open(*number)?,
         };
         if matches!(place, Place::Inherited(_)) {
             if tcp {
-                for_accepted(&fd)?;
+                bind::for_accepted(&fd)?;
             }
         } else {
             rustix::net::listen(&fd, i32::try_from(listen.backlog).unwrap_or(i32::MAX))?;
@@ -320,60 +319,6 @@ impl Drop for Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr, both: bool) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // A restart binds while old connections are in TIME_WAIT.
-    sockopt::set_socket_reuseaddr(&fd, true)?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&fd, !both)?;
-    }
-    for_accepted(&fd)?;
-    rustix::net::bind(&fd, &address)?;
-    Ok(fd)
-}
-
-/// Accepted sockets take both over from their listener.
-fn for_accepted(fd: &OwnedFd) -> io::Result<()> {
-    sockopt::set_tcp_nodelay(fd, true)?;
-    sys::set_notsent_lowat(fd.as_fd(), NOTSENT_LOWAT)
-}
-
-/// Both families on one socket; a kernel without IPv6 gets IPv4.
-fn bind_any(port: u16) -> io::Result<OwnedFd> {
-    bind_tcp(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), true).or_else(
-        |error| match Errno::from_io_error(&error) {
-            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {
-                bind_tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false)
-            }
-            _ => Err(error),
-        },
-    )
-}
-
-/// A socket file that nobody answers on was left by a process that is gone, and is replaced.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
-    let address = SocketAddrUnix::new(path)?;
-    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    match rustix::net::bind(&fd, &address) {
-        Err(Errno::ADDRINUSE) => {
-            let probe = rustix::net::socket_with(
-                AddressFamily::UNIX,
-                SocketType::STREAM,
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-                None,
-            )?;
-            if rustix::net::connect(&probe, &address) != Err(Errno::CONNREFUSED) {
-                return Err(Errno::ADDRINUSE.into());
-            }
-            std::fs::remove_file(path)?;
-            rustix::net::bind(&fd, &address)?;
-        }
-        other => other?,
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(fd)
-}
-
+mod bind;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@ use super::*;
 use crate::config;
 use crate::snapshot::Snapshot;
 use crate::transport::faults::{self, Call};
-use std::net::TcpStream;
+use std::net::{Ipv6Addr, TcpStream};
 use std::time::Instant;
 
 /// What a listener needs; sessions go to the receiver. `more` follows the address of its section.
