@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
 use log::Level;
@@ -27,11 +27,14 @@ use crate::permits::Permits;
 use crate::session::{Entrance, PerAddress, Session};
 use crate::snapshot::{Published, Snapshot};
 use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sys;
 use crate::transport::{self, Socket};
 use crate::waiter::{SHED_BATCH, Waiter};
 
 /// How long a blocked `accept` takes to hear a stop.
 const HEAR: Duration = Duration::from_millis(250);
+/// How long an acceptor that was stopped takes those whose first bytes were not here: about a round trip.
+const GRACE: Duration = Duration::from_millis(250);
 /// The pause after an `accept` that failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -173,7 +176,18 @@ impl Listener {
 
     /// Its thread accepts what is in its queue, then ends.
     pub fn stop(&self) {
+        if self.holds_back()
+            && let Err(error) = sys::set_defer_accept(self.fd.as_fd(), 0)
+        {
+            log::warn!("listener {}: clients that have connected and not yet spoken may be reset: {error}", self.place);
+        }
         self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// The kernel has connections that are not in the queue yet, and that would be reset with it. What was inherited is not
+    /// closed with us, and another process may have it.
+    fn holds_back(&self) -> bool {
+        self.tcp && !matches!(self.place, Place::Inherited(_))
     }
 
     /// The acceptor's thread.
@@ -221,13 +235,17 @@ impl Listener {
         }
     }
 
-    /// Shutting a listener resets clients in its backlog: it accepts until there is none.
+    /// Shutting a listener resets clients in its backlog: it accepts until there is none, and for a moment longer those that
+    /// have connected, as far as they know, and whose first bytes are on their way.
     fn empty_queue(&self, acceptor: &Acceptor) {
-        // Not by O_NONBLOCK: of an inherited socket that would be the flag of everyone who has it.
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let grace = if self.holds_back() { GRACE } else { Duration::ZERO };
+        let last = Instant::now() + grace;
         loop {
+            // Not by O_NONBLOCK: of an inherited socket that would be the flag of everyone who has it.
+            let left = last.saturating_duration_since(Instant::now());
+            let left = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
             let mut waiting = [PollFd::new(&self.fd, PollFlags::IN)];
-            if !matches!(poll(&mut waiting, Some(&now)), Ok(1..) | Err(Errno::INTR)) {
+            if !matches!(poll(&mut waiting, Some(&left)), Ok(1..) | Err(Errno::INTR)) {
                 return;
             }
             match transport::accept(self.fd.as_fd()) {

@@ -31,13 +31,23 @@ pub fn round_trip(fd: BorrowedFd<'_>) -> io::Result<Duration> {
 
 /// How many bytes the kernel takes that it cannot send yet (TCP_NOTSENT_LOWAT). Set on a listener, accepted sockets have it.
 pub fn set_notsent_lowat(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    set_tcp_option(fd, libc::TCP_NOTSENT_LOWAT, bytes)
+}
+
+/// For how long a listener leaves connections with the kernel whose first bytes are not here (TCP_DEFER_ACCEPT).
+pub fn set_defer_accept(fd: BorrowedFd<'_>, seconds: u32) -> io::Result<()> {
+    set_tcp_option(fd, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// Two options that rustix does not have.
+fn set_tcp_option(fd: BorrowedFd<'_>, option: libc::c_int, value: u32) -> io::Result<()> {
     // SAFETY: the option value is one u32 that outlives the call, and its size is given.
     let result = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_NOTSENT_LOWAT,
-            (&raw const bytes).cast(),
+            option,
+            (&raw const value).cast(),
             size_of::<u32>() as libc::socklen_t,
         )
     };

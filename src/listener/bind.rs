@@ -13,6 +13,10 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use crate::sys;
 use crate::transport::NOTSENT_LOWAT;
 
+/// A connection is accepted when its first bytes are here, or after so long without: its first visit finds a whole head
+/// then, and is the only one. HTTP clients speak first. Not tried longer: who says nothing is to be counted and timed.
+pub(super) const DEFER_SECONDS: u32 = 1;
+
 /// `both`: an IPv6 address that takes IPv4 too.
 pub(super) fn tcp(address: SocketAddr, both: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -27,10 +31,11 @@ pub(super) fn tcp(address: SocketAddr, both: bool) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Accepted sockets take both over from their listener.
+/// What a TCP listener is told, whoever bound it. The first two are for accepted sockets, which take them over.
 pub(super) fn for_accepted(fd: &OwnedFd) -> io::Result<()> {
     sockopt::set_tcp_nodelay(fd, true)?;
-    sys::set_notsent_lowat(fd.as_fd(), NOTSENT_LOWAT)
+    sys::set_notsent_lowat(fd.as_fd(), NOTSENT_LOWAT)?;
+    sys::set_defer_accept(fd.as_fd(), DEFER_SECONDS)
 }
 
 /// Both families on one socket; a kernel without IPv6 gets IPv4.

@@ -2,6 +2,7 @@ use super::*;
 use crate::config;
 use crate::snapshot::Snapshot;
 use crate::transport::faults::{self, Call};
+use std::io::Write;
 use std::net::{Ipv6Addr, TcpStream};
 use std::time::Instant;
 
@@ -140,9 +141,41 @@ fn an_address_has_256_connections_and_who_may_be_many_clients_has_more_unless_th
 fn who_waits_when_an_acceptor_stops_is_accepted_though_others_went() {
     let (acceptor, queue, _stop) = acceptor("");
     let listener = listener(&acceptor);
-    let _clients = [(); 2].map(|()| TcpStream::connect(listener.bound()).expect("in the backlog"));
+    let mut clients = [(); 2].map(|()| TcpStream::connect(listener.bound()).expect("in the backlog"));
+    clients[0].write_all(b"G").expect("room");
     listener.stop();
+    // Its first byte was on its way.
+    clients[1].write_all(b"G").expect("room");
     faults::inject(Call::Accept, &[Errno::CONNABORTED, Errno::INTR]);
     listener.run(&acceptor);
     assert_eq!((queue.len(), faults::left()), (2, 0));
+}
+
+#[test]
+fn an_acceptor_that_stops_gives_first_bytes_a_moment() {
+    let (acceptor, _queue, _stop) = acceptor("");
+    let listener = listener(&acceptor);
+    listener.stop();
+    let begun = Instant::now();
+    listener.run(&acceptor);
+    assert!(begun.elapsed() >= GRACE);
+}
+
+#[test]
+fn a_connection_is_accepted_when_its_first_bytes_are_here() {
+    let (acceptor, _queue, _stop) = acceptor("");
+    let listener = listener(&acceptor);
+    let waits = |seconds| {
+        let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&listener.fd, PollFlags::IN)], Some(&limit)) == Ok(1)
+    };
+    let begun = Instant::now();
+    let mut client = TcpStream::connect(listener.bound()).expect("connected, as far as it knows");
+    let silent_waits = waits(0);
+    assert!(!silent_waits || begun.elapsed() >= Duration::from_secs(bind::DEFER_SECONDS.into()));
+    client.write_all(b"G").expect("room");
+    assert!(waits(0));
+    let _silent = TcpStream::connect(listener.bound()).expect("connected");
+    assert!(transport::accept(listener.fd.as_fd()).is_ok());
+    assert!(waits(10), "after a while also who says nothing");
 }

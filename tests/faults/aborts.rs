@@ -53,8 +53,9 @@ fn origin() -> BusyOrigin {
     })
 }
 
-/// Goes away: which conversation, after how many bytes, how, and how much it reads before, all from `number`.
-fn abort(address: &str, conversations: &[Vec<u8>], number: usize) -> io::Result<()> {
+/// Goes away: which conversation, after how many bytes, how, and how much it reads before, all from `number`. Whether
+/// the router hears of it: of who resets and has said nothing the kernel tells nobody.
+fn abort(address: &str, conversations: &[Vec<u8>], number: usize) -> io::Result<bool> {
     let mut state = number as u64 + 1;
     let mut below = |limit: usize| {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
@@ -71,7 +72,8 @@ fn abort(address: &str, conversations: &[Vec<u8>], number: usize) -> io::Result<
     if below(3) > 0 {
         let _nothing_yet = stream.read(&mut vec![0; 1 + below(100_000)]);
     }
-    match below(3) {
+    let how = below(3);
+    match how {
         0 => {}
         1 => set_socket_linger(&stream, Some(Duration::ZERO))?,
         _ => {
@@ -80,14 +82,15 @@ fn abort(address: &str, conversations: &[Vec<u8>], number: usize) -> io::Result<
             set_socket_linger(&stream, Some(Duration::ZERO))?;
         }
     }
-    Ok(())
+    Ok(sent > 0 || how != 1)
 }
 
 #[test]
 fn clients_that_go_away_at_any_byte_leave_nothing_behind_and_nobody_else_is_blamed() {
     let origin = origin();
     let router = Router::to_with(&origin, &format!("[server]\nworkers = 16\n{ACCESS}"));
-    let (address, conversations, next) = (router.address(), conversations(), AtomicUsize::new(0));
+    let (address, conversations) = (router.address(), conversations());
+    let (next, heard_of) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
@@ -96,14 +99,18 @@ fn clients_that_go_away_at_any_byte_leave_nothing_behind_and_nobody_else_is_blam
                     if number >= COUNT {
                         return;
                     }
-                    abort(&address, &conversations, number).unwrap_or_else(|e| panic!("client {number}: {e}"));
+                    let heard =
+                        abort(&address, &conversations, number).unwrap_or_else(|e| panic!("client {number}: {e}"));
+                    heard_of.fetch_add(usize::from(heard), Ordering::SeqCst);
                 }
             });
         }
     });
     router.wait_counter("sessions", |n| n == 0);
     let counters = router.assert_at_rest();
-    assert_eq!(counters["accepted"], COUNT as u64);
+    // A client that was not run for a second is accepted all the same.
+    let heard_of = heard_of.load(Ordering::SeqCst) as u64;
+    assert!((heard_of..=COUNT as u64).contains(&counters["accepted"]), "{} of {heard_of}", counters["accepted"]);
     let mut ends = ends(router.dir(), counters["exchanges"] as usize);
     ends.sort();
     ends.dedup();

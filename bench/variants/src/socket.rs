@@ -19,7 +19,7 @@ pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     net::bind(&socket, &address)?;
-    net::listen(&socket, BACKLOG)?;
+    deepen(&socket)?;
     Ok(TcpListener::from(socket))
 }
 
@@ -45,7 +45,8 @@ pub fn abort_on_close(socket: &impl AsFd) {
     let _gone = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-/// A backlog as all have it, for a socket that listens already.
+/// A backlog as all have it, and connections come out of it with their first bytes; also for a socket that listens already.
 pub fn deepen(socket: &impl AsFd) -> io::Result<()> {
+    layer7router::sys::set_defer_accept(socket.as_fd(), 1)?;
     Ok(net::listen(socket, BACKLOG)?)
 }
