@@ -13,7 +13,7 @@ compare: the router beside its peers
   --quick               all kinds of load in three minutes, one round of short cells, most of them without the peers
   --only NAME,NAME,..   only these workloads, these programs, or both; names as in the table
   --connections N,N,..  levels of kept connections, each a workload [default: 1,64,256,1024,4096]
-  --seconds N           how long one cell is measured, 1 to 60 [default: 3 for these levels, 2 for the other workloads]
+  --seconds N           how long one cell is measured, 1 to 60 [default: 2]
   --rounds N            how often every cell is measured, 1 to 20 [default: 3, and 5 at these levels for nginx, haproxy,
                         the router and its variants]
   --results DIR         where table, cells and plots are written [default: bench/results for a whole run, bench-results
