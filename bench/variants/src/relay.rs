@@ -130,6 +130,8 @@ impl Relay {
                 Err(next) => return next,
             };
             let mut moved = false;
+            // The whole request has left, and there is no answer yet: nothing can move before somebody says so.
+            let mut answer_to_come = false;
             let mut room = [IoSlice::new(&[]); PARTS_MAX];
             if let (Flow::Write, Some(backend)) = (up, backend.as_deref_mut()) {
                 match backend.send(self.up.parts(&mut room)) {
@@ -155,7 +157,6 @@ impl Relay {
                     Poll::Pending => {}
                 }
             }
-            // What was just sent is answered later, if at all: whether the answer is here is asked in the next round.
             if up == Flow::Read {
                 match client.recv(self.up.bay.space(&mut desk.shelf)) {
                     Poll::Ready(Ok(0)) => {
@@ -180,10 +181,10 @@ impl Relay {
                         self.down.end();
                         moved = true;
                     }
-                    Poll::Pending => {}
+                    Poll::Pending => answer_to_come = self.up.is_whole() && self.up.out.is_empty(),
                 }
             }
-            if !moved {
+            if !moved || answer_to_come {
                 return Next::Wait;
             }
         }
@@ -217,7 +218,7 @@ impl Relay {
     }
 
     fn exchange(&mut self, reused: bool, desk: &mut Desk) -> Result<(Flow, Flow), Next> {
-        let Some(facts) = self.facts else { return Err(Next::End(After::Close)) };
+        let Some(facts) = &self.facts else { return Err(Next::End(After::Close)) };
         let up = match self.up.pump() {
             _ if self.broken => Flow::Done,
             Ok(flow) => flow,
@@ -227,10 +228,10 @@ impl Relay {
                 return Err(self.fail(fault, desk));
             }
         };
-        match self.down.pump(&desk.site, &facts, self.up.is_whole()) {
+        match self.down.pump(&desk.site, facts, self.up.is_whole()) {
             Ok(Flow::Done) => {
                 let keep = up == Flow::Done && !self.broken && self.down.keeps_backend() && self.up.is_whole();
-                self.state = State::Sending(self.up.after(self.down.keeps_client(), &facts));
+                self.state = State::Sending(self.up.after(self.down.keeps_client(), facts));
                 Err(Next::Release { keep })
             }
             Ok(down) => Ok((up, down)),

@@ -47,6 +47,8 @@ pub fn abort_on_close(socket: &impl AsFd) {
 
 /// A backlog as all have it, and connections come out of it with their first bytes; also for a socket that listens already.
 pub fn deepen(socket: &impl AsFd) -> io::Result<()> {
+    // Who is accepted takes it over.
+    sockopt::set_tcp_nodelay(socket, true)?;
     layer7router::sys::set_defer_accept(socket.as_fd(), 1)?;
     Ok(net::listen(socket, BACKLOG)?)
 }

@@ -223,7 +223,6 @@ impl Loop {
         loop {
             match self.listener.accept() {
                 Ok((stream, peer)) => {
-                    let _gone = stream.set_nodelay(true);
                     let own = &self.doors[self.index];
                     let count = |door: &Door| door.clients.load(Ordering::Relaxed);
                     let emptiest =

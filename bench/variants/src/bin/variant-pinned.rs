@@ -51,7 +51,6 @@ fn run(start: &Start) -> io::Result<()> {
 }
 
 fn welcome(client: TcpStream, peer: SocketAddr, site: &Arc<Site>) -> io::Result<()> {
-    client.set_nodelay(true)?;
     let shared = Arc::new(Shared {
         client: Socket(client),
         whole: AtomicBool::new(true),

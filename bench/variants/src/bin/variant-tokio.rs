@@ -33,7 +33,13 @@ fn main() -> ExitCode {
 }
 
 fn run(start: &Start) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(start.threads).enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(start.threads)
+        // A worker's queue holds 256 tasks: what is more goes through the one that all share.
+        .max_io_events_per_tick(128)
+        .max_io_events_per_busy_tick(16)
+        .enable_io()
+        .build()?;
     let listener = socket::listen(start.address, false)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
@@ -52,7 +58,6 @@ async fn accept(listener: TcpListener, site: Arc<Site>, kept: Arc<Kept>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let _gone = stream.set_nodelay(true);
                 tokio::spawn(session(stream, peer, Arc::clone(&site), Arc::clone(&kept)));
             }
             Err(_) => tokio::task::yield_now().await,

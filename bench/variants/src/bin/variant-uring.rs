@@ -88,7 +88,6 @@ fn accept(listener: &TcpListener, doors: &[Arc<Door>]) -> io::Result<()> {
             thread::yield_now();
             continue;
         };
-        let _gone = client.0.set_nodelay(true);
         let Some(door) = doors.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else { continue };
         door.clients.fetch_add(1, Ordering::Relaxed);
         let mut inbox = door.inbox.lock().unwrap_or_else(PoisonError::into_inner);
@@ -338,10 +337,12 @@ async fn write_out(out: &mut Outgoing, bay: &mut Bay, writer: &mut Writer, local
     bytes.clear();
     let mut room = [IoSlice::new(&[]); PARTS_MAX];
     out.parts(bay, &mut room).iter().for_each(|part| bytes.extend_from_slice(part));
+    // All of it is in `bytes`: the slice may serve another session while this leaves.
+    out.took(bytes.len(), bay);
+    bay.settle(&mut local.desk.borrow_mut().shelf);
     let (written, bytes) = writer.write_all(bytes).await;
     local.spare.borrow_mut().push(bytes);
-    out.took(written?, bay);
-    Ok(())
+    written.map(drop)
 }
 
 async fn write_all(down: &mut Down, writer: &mut Writer, local: &Local) -> io::Result<()> {
