@@ -91,7 +91,7 @@ pub const ALL: [Peer; 8] = [
         program: Program::Installed("caddy"),
         file: Some(("Caddyfile", include_str!("../peers/Caddyfile"))),
         arguments: &["run", "--adapter", "caddyfile", "--config", "@FILE@"],
-        environment: &[("GOMAXPROCS", "2"), ("HOME", "@ROOM@"), ("XDG_CONFIG_HOME", "@ROOM@")],
+        environment: &[("GOMAXPROCS", "2"), ("GOGC", "400"), ("HOME", "@ROOM@"), ("XDG_CONFIG_HOME", "@ROOM@")],
         version: &["version"],
     },
     Peer {
