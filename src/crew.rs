@@ -27,7 +27,7 @@ pub struct Shared {
     pub arena: Arc<Arena>,
     /// Put-away heads.
     pub cells: Arc<Cells>,
-    /// One slot a worker.
+    /// A slot for each session that runs.
     pub registry: Arc<Registry>,
     /// The hot set.
     pub permits: Arc<Permits>,
@@ -46,7 +46,7 @@ pub struct Shared {
 /// A request thread's own.
 #[derive(Debug)]
 pub struct Worker {
-    /// Its number, and that of its slot.
+    /// Its number.
     pub index: usize,
     /// The snapshot of its last exchange.
     pub snapshot: Option<Arc<Snapshot>>,

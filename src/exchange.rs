@@ -5,7 +5,7 @@
 //!  plan: parse, route, rebuild
 //!  connection: kept or new
 //!  head and body so far ──▶ backend
-//!    │ all of it was here            │ more is to come
+//!    │ all of it was here,           │ more is to come
 //!    ▼                               ├── wake ───────────▶ answer ◀── backend
 //!  turn around: answer ◀── backend   body ──▶ backend      answer ──▶ client
 //!  answer ──▶ client                 └── join ◀─────────── outcome
@@ -19,6 +19,7 @@ use log::Level;
 use crate::access_log::Entry;
 use crate::answer::{Asker, OwnAnswer};
 use crate::buf::Buf;
+use crate::company::Company;
 use crate::crew::{Shared, Worker};
 use crate::error::{CloseReason, Side};
 use crate::flood;
@@ -26,9 +27,9 @@ use crate::http::Refusal;
 use crate::http::forwarded::Peer;
 use crate::http::framing::BodyReader;
 use crate::outgoing::Wire;
-use crate::plan::{Course, METHODS, Maker, Plan};
-use crate::registry::{Phase, Slot, Waiting};
-use crate::request::{Exchanged, RequestHalf};
+use crate::plan::{Course, Forward, METHODS, Maker, Plan};
+use crate::registry::{Phase, SlotLease, Waiting};
+use crate::request::{Exchanged, RequestHalf, Requested, Sent};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, Ordering};
@@ -49,6 +50,33 @@ pub enum After {
     Reset,
 }
 
+/// How far an exchange has come.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation for each exchange")]
+pub enum Ran {
+    /// Its answer is awaited.
+    Asked(Asked),
+    /// It is over, and this becomes of the session.
+    Over(After),
+}
+
+/// An exchange whose answer is awaited.
+#[derive(Debug)]
+pub struct Asked {
+    plan: Plan,
+    forward: Forward,
+    /// What was sent.
+    pub sent: Sent,
+    /// Of the head, those bytes are still in the first slice.
+    head_len: usize,
+    /// Since when it runs.
+    pub begun: Instant,
+    /// Its configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// Index of the listener it came in by.
+    pub listen: usize,
+}
+
 /// What an exchange works with.
 pub struct Exchange<'a> {
     /// What all workers share.
@@ -58,7 +86,7 @@ pub struct Exchange<'a> {
     /// The session.
     pub session: &'a Arc<Session>,
     /// The words for the reaper.
-    pub slot: &'a Slot,
+    pub slot: &'a SlotLease,
     /// The exchange's configuration.
     pub snapshot: &'a Arc<Snapshot>,
     /// Index of the listener it came in by.
@@ -71,11 +99,14 @@ pub struct Exchange<'a> {
     pub begun: Instant,
     /// It read more of the client than the visit had read.
     pub read_on: bool,
+    /// Whom this thread lets go before it waits.
+    pub company: Company<'a>,
 }
 
 impl Exchange<'_> {
-    /// Runs it: `skip` bytes of empty lines and `len` bytes of head are in the first slice.
-    pub fn run(&mut self, skip: usize, len: usize) -> After {
+    /// Runs it until its answer is awaited, or to its end: `skip` bytes of empty lines and `len` bytes of head are in the first
+    /// slice.
+    pub fn run(&mut self, skip: usize, len: usize) -> Ran {
         self.shared.counters.exchanges.add();
         let count = self.session.exchanges.fetch_add(1, Ordering::Relaxed) + 1;
         let config = &self.snapshot.config;
@@ -107,14 +138,21 @@ impl Exchange<'_> {
             }
         });
         match planned {
-            Ok(plan) => self.follow(&plan, skip + len),
+            Ok(plan) => self.follow(plan, skip + len),
             Err(refusal) => {
                 if logged {
                     scratch.take_unread(head);
                 }
-                self.refuse(refusal)
+                Ran::Over(self.refuse(refusal))
             }
         }
+    }
+
+    /// Passes on the answer of one that was asked, and ends it.
+    pub fn answer(&mut self, asked: Asked) -> After {
+        let Asked { plan, forward, sent, head_len, .. } = asked;
+        let exchanged = self.half(&plan, head_len).answer(&forward, sent);
+        self.forwarded(&plan, &exchanged, forward.pool)
     }
 
     /// Tells a client why its bytes are no request, and ends the session: nothing after them can be trusted.
@@ -131,44 +169,61 @@ impl Exchange<'_> {
         if sent.is_some() { After::Linger { blind: false } } else { After::Close }
     }
 
-    fn follow(&mut self, plan: &Plan, head_len: usize) -> After {
+    fn follow(&mut self, plan: Plan, head_len: usize) -> Ran {
         match &plan.course {
             Course::Forward(forward) => {
-                let exchanged = RequestHalf {
-                    shared: self.shared,
-                    worker: self.worker,
-                    session: self.session,
-                    slot: self.slot,
-                    snapshot: self.snapshot,
-                    plan,
-                    buf: self.request,
-                    head_len,
-                    answer_buf: self.answer,
-                    begun: self.begun,
+                let forward = *forward;
+                let mut half = self.half(&plan, head_len);
+                match half.send(&forward) {
+                    Requested::Sent(sent) => {
+                        let head_len = half.head_len;
+                        let (begun, snapshot, listen) = (self.begun, Arc::clone(self.snapshot), self.listen);
+                        Ran::Asked(Asked { plan, forward, sent, head_len, begun, snapshot, listen })
+                    }
+                    Requested::Over(exchanged) => Ran::Over(self.forwarded(&plan, &exchanged, forward.pool)),
                 }
-                .run(forward);
-                self.read_on = exchanged.read_on;
-                if let Some(answer) = self.answer.as_mut() {
-                    answer.clear();
-                }
-                self.conclude(plan, &exchanged, forward.pool)
             }
             Course::Answer(answer, reason) => {
                 if *reason == CloseReason::RateLimited {
                     self.shared.counters.refused_rate.add();
                 }
                 self.request.consume(head_len);
-                let whole = body_is_here(plan, self.request);
+                let whole = body_is_here(&plan, self.request);
                 let keep = plan.facts.keep && whole;
                 let sent = self.send(answer, &plan.asker, keep);
                 let out = (0, sent.unwrap_or(0));
                 self.log(*reason, Some(answer.status), plan.client, &plan.asker, plan.facts.route, None, out, None);
-                match sent {
+                Ran::Over(match sent {
                     None => After::Close,
-                    Some(_) => after(plan, keep, whole, false),
-                }
+                    Some(_) => after(&plan, keep, whole, false),
+                })
             }
         }
+    }
+
+    fn half<'b>(&'b mut self, plan: &'b Plan, head_len: usize) -> RequestHalf<'b> {
+        RequestHalf {
+            shared: self.shared,
+            worker: self.worker,
+            session: self.session,
+            slot: self.slot,
+            snapshot: self.snapshot,
+            plan,
+            buf: self.request,
+            head_len,
+            answer_buf: self.answer,
+            begun: self.begun,
+            company: self.company,
+        }
+    }
+
+    /// It is over, as far as its backend is concerned.
+    fn forwarded(&mut self, plan: &Plan, exchanged: &Exchanged, pool: usize) -> After {
+        self.read_on = exchanged.read_on;
+        if let Some(answer) = self.answer.as_mut() {
+            answer.clear();
+        }
+        self.conclude(plan, exchanged, pool)
     }
 
     fn conclude(&mut self, plan: &Plan, exchanged: &Exchanged, pool: usize) -> After {
@@ -220,7 +275,7 @@ impl Exchange<'_> {
     /// Bytes of body sent; `None` when the client is gone.
     fn send(&mut self, answer: &OwnAnswer, to: &Asker, keep: bool) -> Option<u64> {
         let waiting = Waiting::new(Phase::ClientWrite, self.snapshot.config.timeouts.send);
-        let wire = Wire { socket: &self.session.socket, half: &self.slot.response, waiting };
+        let wire = Wire { socket: &self.session.socket, half: &self.slot.response, waiting, company: self.company };
         let Worker { response_head, date, .. } = &mut *self.worker;
         response_head.clear();
         let sent = answer

@@ -16,7 +16,9 @@
 //!
 //! A **session** is one client connection, an **exchange** one request and its response on it. A session that runs has a
 //! **worker**, which is a *pair* of threads, and two **slices** of the **arena**; every byte moves in blocking reads and
-//! writes. A session that does not run is **parked** with the **waiter** and costs no thread and no slice; workers that are
+//! writes. As long as none of them would block, a worker has several sessions in hand, a **round**: it sends all of their
+//! requests and then reads the answers, so that whoever is at the other end is woken once for several. Before it blocks for
+//! one, another worker gets the rest. A session that does not run is **parked** with the **waiter** and costs no thread and no slice; workers that are
 //! free watch the parked ones themselves, since a hand-over by another thread costs 1.4 to 15 us a request. So connections
 //! are bounded by descriptors, running sessions by `workers`, and the pool can stay small enough to be fast.
 //!
@@ -25,7 +27,8 @@
 //! [`listener`] accepts and puts a [`session`] onto the channel; a [`worker`] takes it, [`visit`]s it: a probing read, then
 //! [`http::head`]. A whole head is an [`exchange`]: a [`plan`] is made (route, own fields, rebuilt head), the [`request`] half
 //! gets a connection from the [`pool`] and sends; if all of the request was there it turns around and is the [`response`]
-//! half too, else it wakes its partner ([`pair`]). Bodies go through the [`pump`], upgraded connections through the
+//! half too, after the other requests of its [`round`], else it wakes its partner ([`pair`]), and has let the others go
+//! ([`company`]). Bodies go through the [`pump`], upgraded connections through the
 //! [`tunnel`]. Then the session goes on with its next request, or parks ([`park`], [`waiter`]).
 //!
 //! # The map
@@ -35,7 +38,7 @@
 //! ```map
 //! cli control server
 //! diff demo bill panics log_file pid_file privilege listener inherited canned
-//! worker visit exchange request crew plan pair response tunnel pump
+//! worker round visit exchange request crew plan pair response tunnel pump
 //! answer outgoing waiter access_log session
 //! reaper registry permits park
 //! snapshot pool resolver backend balance metrics cells line_queue flood
@@ -43,13 +46,15 @@
 //! route admission rate
 //! client
 //! http
-//! ids buf arena transport sys clock yielding sync stdio secrets printable
+//! ids buf arena transport company sys clock yielding sync stdio secrets printable
 //! ```
 //!
 //! To come: `health` and `admin` beside `listener`, TLS beside `transport`.
 //!
 //! # What never happens
 //!
+//! - Nobody waits for another session's peer: a thread that has others in hand lets them go before it blocks ([`company`]), and
+//!   a worker sleeps for each place that is lent ([`permits`]).
 //! - No lock is held across a read, write, connect, send on a channel or log call, and no two locks together. The two
 //!   exceptions are in `registry`: a cut shuts sockets down, and looks at SIOCOUTQ, under its slot's own lock; neither waits.
 //! - Nothing that a peer sends chooses the size of an allocation. Every queue, buffer, loop and wait has a limit.
@@ -76,6 +81,7 @@ pub mod cells;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod company;
 pub mod config;
 pub mod control;
 pub mod crew;
@@ -108,6 +114,7 @@ pub mod registry;
 pub mod request;
 pub mod resolver;
 pub mod response;
+pub mod round;
 pub mod route;
 pub mod secrets;
 pub mod server;

@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 
+use crate::company::Company;
 use crate::http::Sink;
 use crate::registry::{Half, Waiting};
 use crate::transport::Socket;
@@ -85,6 +86,8 @@ pub struct Wire<'a> {
     pub half: &'a Half,
     /// For whom, and how long it may.
     pub waiting: Waiting,
+    /// Whom it lets go before it waits.
+    pub company: Company<'a>,
 }
 
 impl<'a> Wire<'a> {
@@ -94,7 +97,7 @@ impl<'a> Wire<'a> {
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             self.half.wait(self.waiting);
-            let n = self.socket.write(rest)?;
+            let n = self.socket.write(rest, self.company)?;
             self.half.moved(self.waiting, n);
             IoSlice::advance_slices(&mut rest, n);
         }
@@ -157,8 +160,8 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().expect("pair");
         let socket = Socket::accepted(ours.into(), false);
         let half = Half::default();
-        let wire =
-            Wire { socket: &socket, half: &half, waiting: Waiting::new(Phase::ClientWrite, Duration::from_secs(5)) };
+        let waiting = Waiting::new(Phase::ClientWrite, Duration::from_secs(5));
+        let wire = Wire { socket: &socket, half: &half, waiting, company: Company::NONE };
         let lines: Vec<Vec<u8>> = (0..40).map(|n| vec![b'a' + (n % 26) as u8; 100 * n]).collect();
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::buf::Buf;
+use crate::company::Company;
 use crate::error::CloseReason;
 use crate::metrics::Counters;
 use crate::outgoing::{HeadBuffer, Wire};
@@ -65,6 +66,8 @@ pub struct Job {
     pub buf: Buf,
     /// The exchange's configuration.
     pub snapshot: Arc<Snapshot>,
+    /// The session's slot, for the reaper.
+    pub slot: usize,
     /// The response, or one way of a tunnel.
     pub kind: JobKind,
 }
@@ -81,8 +84,6 @@ pub enum JobKind {
 /// The response thread's own.
 #[derive(Debug)]
 pub struct ResponseThread {
-    /// Number of the worker, and of its slot.
-    pub index: usize,
     /// The words for the reaper.
     pub registry: Arc<Registry>,
     /// Tells whether sessions are kept.
@@ -95,25 +96,20 @@ pub struct ResponseThread {
 }
 
 /// Both ends.
-pub fn new(
-    index: usize,
-    registry: Arc<Registry>,
-    waiter: Arc<Waiter>,
-    counters: Arc<Counters>,
-) -> (Partner, ResponseThread) {
+pub fn new(registry: Arc<Registry>, waiter: Arc<Waiter>, counters: Arc<Counters>) -> (Partner, ResponseThread) {
     let (jobs, taken) = channel::bounded(1);
     let (done, finished) = channel::bounded(1);
     let request_ended = Arc::new(AtomicBool::new(true));
     let partner = Partner { jobs, done: finished, busy: Cell::new(false), request_ended: Arc::clone(&request_ended) };
-    (partner, ResponseThread { index, registry, waiter, counters, jobs: taken, done, request_ended })
+    (partner, ResponseThread { registry, waiter, counters, jobs: taken, done, request_ended })
 }
 
 impl ResponseThread {
     /// Takes jobs until its request thread ends.
     pub fn run(&self) {
-        let slot = self.registry.slot(self.index);
         let mut head = HeadBuffer::new();
-        for Job { client, backend, mut buf, snapshot, kind } in &self.jobs {
+        for Job { client, backend, mut buf, snapshot, slot, kind } in &self.jobs {
+            let slot = self.registry.slot(slot);
             let outcome = catch_unwind(AssertUnwindSafe(|| match kind {
                 JobKind::Response(facts) => {
                     self.respond(facts, slot, &client, &backend, &snapshot, &mut buf, &mut head)
@@ -153,8 +149,9 @@ impl ResponseThread {
             facts,
             request_ended: &self.request_ended,
             draining: self.waiter.draining(),
+            company: Company::NONE,
         };
-        let outcome = half.run(buf, head);
+        let outcome = half.run(buf, head, None);
         wake_request_half(&outcome, slot, client, backend);
         slot.set_partner_ended(true);
         outcome
@@ -164,7 +161,7 @@ impl ResponseThread {
 /// Backend to client, one way of a tunnel.
 fn back(slot: &Slot, client: &Socket, backend: &Socket, snapshot: &Snapshot, buf: &mut Buf) -> Outcome {
     let waiting = Waiting::new(Phase::Tunnel, snapshot.config.timeouts.tunnel);
-    let to = Wire { socket: client, half: &slot.response, waiting };
+    let to = Wire { socket: client, half: &slot.response, waiting, company: Company::NONE };
     let (from_broke, to_broke) = (CloseReason::AnswerCut, CloseReason::ClientGone);
     let (bytes, reason) = OneWay { from: backend, to, slot, from_broke, to_broke }.run(buf);
     let outcome = match reason {
@@ -211,7 +208,7 @@ mod tests {
         let snapshot = Arc::new(Snapshot::build(config, 1, Vec::new(), None, |_| None));
         let (registry, waiter) = (Registry::new(1), Waiter::new().expect("descriptors"));
         let counters = Arc::new(Counters::default());
-        let (partner, response) = new(0, Arc::clone(&registry), waiter, Arc::clone(&counters));
+        let (partner, response) = new(Arc::clone(&registry), waiter, Arc::clone(&counters));
         let thread = std::thread::Builder::new().spawn(move || response.run()).expect("a thread");
         let arena = Arena::new(2, 4096);
         // There is no such route: the thread faults when the answer's head is rebuilt.
@@ -234,7 +231,7 @@ mod tests {
             };
             let (_, buf) = arena.lease_pair();
             let kind = JobKind::Response(facts);
-            partner.start(Job { client, backend, buf: Buf::new(buf), snapshot: Arc::clone(&snapshot), kind });
+            partner.start(Job { client, backend, buf: Buf::new(buf), snapshot: Arc::clone(&snapshot), slot: 0, kind });
             let (buf, outcome) = partner.join();
             drop(buf);
             let cut = registry.slot(0).leave();

@@ -1,10 +1,15 @@
 //! The hot set: only the few workers that hold a permit take sessions from the channel or watch parked ones.
 //!
 //! With 256 workers waiting for sessions, wake-ups visit all of them in turn and find cold caches:
-//! twice the CPU per request of 16 workers. So about eight a core may take. Permits are *taken back, not given back*: a
+//! twice the CPU per request of 16 workers. So two a core may take, each several sessions at once (`round`). Permits are *taken back, not given back*: a
 //! holder that blocks on a slow peer does nothing; the monitor, awake only while sessions queue and every holder is busy,
 //! looks every 500 us and takes the permit of whoever is still in the same session as at its last look. The holder finds
-//! out when it is done. That covers slow backends, slow clients, connects and tunnels alike, without averages.
+//! out when it is done. That covers slow backends, slow clients, connects and tunnels alike, without averages. Only who lets
+//! sessions go because it is about to block hands its permit on with them.
+//!
+//! There is a **place** for each session that may run, as many as workers. A worker that is awake has one; those of the others
+//! are lent to sessions that one worker has besides its first. So as long as places are lent as many workers sleep, and there is
+//! one to be woken for whatever must not wait; and while all workers are in use each has one session.
 //!
 //! Two cases are different, because the cores are simply full and more workers only make caches cold (measured beside a
 //! compiler: 250 workers in use and twice the CPU per request). Who lets others run waits for a core and for nobody else. And
@@ -43,6 +48,11 @@ pub struct Permits {
     /// By worker: `NONE`, or visits with the BUSY bit.
     holders: Vec<Holder>,
     total: usize,
+    /// Sessions that may run besides those of the workers that are awake: as many as sleep, less those that run on a sleeper's
+    /// place.
+    places: AtomicUsize,
+    /// A permit is free and somebody sleeps, but there was no place.
+    starved: AtomicBool,
     /// Holders without a session, who watch or are about to: while there are any, the monitor has nothing to do.
     idle: AtomicUsize,
     monitor: Mutex<MonitorState>,
@@ -64,8 +74,19 @@ struct State {
     free: usize,
     /// Last to sleep, first to wake.
     sleepers: Vec<usize>,
-    /// By worker: a permit was handed to it while it slept.
-    granted: Vec<bool>,
+    /// By worker: how it sleeps.
+    beds: Vec<Bed>,
+}
+
+/// How a worker sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bed {
+    /// Until it is woken, or the router stops.
+    Asleep,
+    /// Somebody is about to hand sessions over to it: until that is done.
+    Promised,
+    /// It is woken.
+    Woken,
 }
 
 #[derive(Debug, Default)]
@@ -82,11 +103,13 @@ impl Permits {
             state: Mutex::new(State {
                 free: total,
                 sleepers: Vec::with_capacity(workers),
-                granted: vec![false; workers],
+                beds: vec![Bed::Asleep; workers],
             }),
             closed: AtomicBool::new(false),
             holders: (0..workers).map(|_| Holder::default()).collect(),
             total,
+            places: AtomicUsize::new(0),
+            starved: AtomicBool::new(false),
             idle: AtomicUsize::new(0),
             monitor: Mutex::new(MonitorState::default()),
             monitor_wake: Condvar::new(),
@@ -94,22 +117,80 @@ impl Permits {
         }
     }
 
-    /// Waits for a permit. `false`: the router stops.
+    /// Sleeps, and others may have its place, until there are a permit and a place for it; or until another worker hands
+    /// sessions over, with their places and perhaps its permit. `false`: the router stops.
     pub fn acquire(&self, worker: usize) -> bool {
         let mut state = self.state.lock();
         if self.is_closed() {
             return false;
         }
-        if state.free > 0 {
-            state.free -= 1;
-            self.hand_over(worker);
-            return true;
-        }
+        state.beds[worker] = Bed::Asleep;
         state.sleepers.push(worker);
-        while !state.granted[worker] && !self.is_closed() {
-            self.holders[worker].wake.wait(&mut state);
+        // Not before: whoever takes the place relies on the sleeper.
+        self.places.fetch_add(1, Ordering::SeqCst);
+        self.wake(&mut state);
+        loop {
+            match state.beds[worker] {
+                Bed::Woken => return true,
+                Bed::Asleep if self.is_closed() => return false,
+                Bed::Asleep | Bed::Promised => self.holders[worker].wake.wait(&mut state),
+            }
         }
-        std::mem::take(&mut state.granted[worker])
+    }
+
+    /// Sessions that may run besides those that do.
+    pub fn places(&self) -> usize {
+        self.places.load(Ordering::SeqCst)
+    }
+
+    /// Takes up to `most` places: how many. As long as they are taken, as many workers sleep.
+    pub fn take_places(&self, most: usize) -> usize {
+        let mut took = 0;
+        let taken = self.places.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |places| {
+            took = most.min(places);
+            (took > 0).then(|| places - took)
+        });
+        taken.map_or(0, |_| took)
+    }
+
+    /// Gives back places of sessions that are over.
+    pub fn give_places(&self, count: usize) {
+        if count > 0 {
+            self.places.fetch_add(count, Ordering::SeqCst);
+            if self.starved.load(Ordering::SeqCst) {
+                self.wake(&mut self.state.lock());
+            }
+        }
+    }
+
+    /// A worker that sleeps, and sleeps on until `hand_over`; `None`: there is none, or the router stops.
+    pub fn promise(&self) -> Option<usize> {
+        let mut state = self.state.lock();
+        if self.is_closed() {
+            return None;
+        }
+        let sleeper = state.sleepers.pop()?;
+        state.beds[sleeper] = Bed::Promised;
+        Some(sleeper)
+    }
+
+    /// Wakes it, in the midst of a visit, with the permit of `worker`, unless that has been taken back.
+    pub fn hand_over(&self, worker: usize, sleeper: usize) {
+        let hold = self.holders[worker].hold.load(Ordering::SeqCst);
+        let held = hold != NONE && self.drop_hold(worker, hold);
+        let mut state = self.state.lock();
+        self.holders[sleeper].hold.store(if held { VISIT | BUSY } else { NONE }, Ordering::SeqCst);
+        state.beds[sleeper] = Bed::Woken;
+        self.holders[sleeper].wake.notify_one();
+    }
+
+    /// The holder has done with one of its sessions and goes on with another: it is not stuck.
+    pub fn progress(&self, worker: usize) {
+        let hold = &self.holders[worker].hold;
+        let visit = hold.load(Ordering::Relaxed);
+        if visit != NONE {
+            let _taken_back = hold.compare_exchange(visit, visit + VISIT, Ordering::SeqCst, Ordering::SeqCst);
+        }
     }
 
     /// The holder has a session. `true`: no holder is left idle, so if more sessions wait the monitor
@@ -200,29 +281,37 @@ impl Permits {
     }
 
     fn take_back(&self, worker: usize, hold: u64) -> bool {
-        let taken = self.holders[worker].hold.compare_exchange(hold, NONE, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let taken = self.drop_hold(worker, hold);
         if taken {
-            self.free_one();
+            let mut state = self.state.lock();
+            state.free += 1;
+            self.wake(&mut state);
         }
         taken
     }
 
-    fn free_one(&self) {
-        let mut state = self.state.lock();
-        match state.sleepers.pop() {
-            Some(sleeper) => {
-                state.granted[sleeper] = true;
-                self.hand_over(sleeper);
-                self.holders[sleeper].wake.notify_one();
-            }
-            None => state.free += 1,
-        }
+    fn drop_hold(&self, worker: usize, hold: u64) -> bool {
+        self.holders[worker].hold.compare_exchange(hold, NONE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Under the state's lock.
-    fn hand_over(&self, worker: usize) {
-        self.holders[worker].hold.store(VISIT, Ordering::SeqCst);
-        self.idle.fetch_add(1, Ordering::SeqCst);
+    /// Wakes sleepers while there are permits and places for them.
+    fn wake(&self, state: &mut State) {
+        while state.free > 0 && !state.sleepers.is_empty() {
+            if self.take_places(1) == 0 {
+                // Whoever gives a place after that sees it, and whoever gave one before is seen here.
+                self.starved.store(true, Ordering::SeqCst);
+                if self.take_places(1) == 0 {
+                    return;
+                }
+            }
+            let Some(sleeper) = state.sleepers.pop() else { break };
+            state.free -= 1;
+            state.beds[sleeper] = Bed::Woken;
+            self.holders[sleeper].hold.store(VISIT, Ordering::SeqCst);
+            self.idle.fetch_add(1, Ordering::SeqCst);
+            self.holders[sleeper].wake.notify_one();
+        }
+        self.starved.store(false, Ordering::SeqCst);
     }
 
     /// The router stops: nobody waits for a permit any more, and the monitor ends.

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::backend::{Backend, InFlight};
 use crate::balance::RoundRobin;
+use crate::company::Company;
 use crate::error::CloseReason;
 use crate::flood;
 use crate::metrics::Counters;
@@ -59,13 +60,18 @@ impl Pool {
 
     /// A connection: kept, or new. A failed connect tries each other backend once, its kept connections first, then all
     /// addresses of its name.
-    pub fn connection(&self, patience: Patience, counters: &Counters) -> Result<Connection, CloseReason> {
+    pub fn connection(
+        &self,
+        patience: Patience,
+        counters: &Counters,
+        company: Company<'_>,
+    ) -> Result<Connection, CloseReason> {
         let first = self.balance.next().ok_or(CloseReason::NoBackend)?;
         let chosen = &self.backends[first];
         if let Some(kept) = reuse(chosen, patience, counters) {
             return Ok(kept);
         }
-        self.connect(first, patience, counters, |backend| reuse(backend, patience, counters))
+        self.connect(first, patience, counters, company, |backend| reuse(backend, patience, counters))
     }
 
     /// A new connection to the backend that a kept one has failed on, and to the others only if it takes none.
@@ -74,9 +80,10 @@ impl Pool {
         backend: &Arc<Backend>,
         patience: Patience,
         counters: &Counters,
+        company: Company<'_>,
     ) -> Result<Connection, CloseReason> {
         let first = self.backends.iter().position(|other| Arc::ptr_eq(other, backend)).unwrap_or(0);
-        self.connect(first, patience, counters, |_| None)
+        self.connect(first, patience, counters, company, |_| None)
     }
 
     /// `kept`: a connection there is already to one that is not the first.
@@ -85,8 +92,10 @@ impl Pool {
         first: usize,
         patience: Patience,
         counters: &Counters,
+        company: Company<'_>,
         kept: impl Fn(&Arc<Backend>) -> Option<Connection>,
     ) -> Result<Connection, CloseReason> {
+        company.let_go();
         let deadline = Instant::now() + patience.connect;
         let candidates = || {
             (0..self.backends.len())
@@ -204,18 +213,43 @@ mod tests {
         (Pool::new("app".to_owned(), backends.into(), vec![1, 1]), listeners)
     }
 
+    #[derive(Debug, Default)]
+    struct OneOther(std::cell::Cell<bool>);
+
+    impl crate::company::Others for OneOther {
+        fn are_there(&self) -> bool {
+            !self.0.get()
+        }
+
+        fn let_go(&self) {
+            self.0.set(true);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_while_a_backend_is_connected_to() {
+        let ((pool, _listeners), counters, other) = (pool(), Counters::default(), OneOther::default());
+        let connection = pool.connection(PATIENCE, &counters, Company::of(&other)).expect("it listens");
+        assert!(other.0.replace(false), "a connect may wait");
+        for backend in &pool.backends {
+            backend.keep(Arc::clone(&connection.socket));
+        }
+        assert!(pool.connection(PATIENCE, &counters, Company::of(&other)).expect("kept").reused);
+        assert!(!other.0.get(), "a kept connection does not");
+    }
+
     #[test]
     fn a_connect_without_a_descriptor_is_told_at_once_and_is_no_mark_against_a_backend() {
         for call in [Call::Socket, Call::Connect] {
             for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
                 let ((pool, _listeners), counters) = (pool(), Counters::default());
                 faults::inject(call, &[errno]);
-                let failed = pool.connection(PATIENCE, &counters).map(drop);
+                let failed = pool.connection(PATIENCE, &counters, Company::NONE).map(drop);
                 assert_eq!(failed, Err(CloseReason::NoDescriptor), "{call:?} {errno}");
                 assert_eq!(CloseReason::NoDescriptor.status(), 503);
                 assert_eq!(counters.backend_connect_failures.value(), 0);
                 assert!(pool.backends.iter().all(|backend| backend.in_flight() == 0));
-                assert!(pool.connection(PATIENCE, &counters).is_ok(), "there are descriptors again");
+                assert!(pool.connection(PATIENCE, &counters, Company::NONE).is_ok(), "there are descriptors again");
             }
         }
     }
@@ -225,16 +259,19 @@ mod tests {
         for (call, errno) in [(Call::Connect, Errno::ADDRNOTAVAIL), (Call::Socket, Errno::AFNOSUPPORT)] {
             let ((pool, _listeners), counters) = (pool(), Counters::default());
             faults::inject(call, &[errno]);
-            let connection = pool.connection(PATIENCE, &counters).expect("the other one");
+            let connection = pool.connection(PATIENCE, &counters, Company::NONE).expect("the other one");
             assert!(Arc::ptr_eq(&connection.backend, &pool.backends[1]));
             faults::inject(call, &[errno, errno]);
-            assert_eq!(pool.connection(PATIENCE, &counters).map(drop), Err(CloseReason::NoPort));
+            assert_eq!(pool.connection(PATIENCE, &counters, Company::NONE).map(drop), Err(CloseReason::NoPort));
             assert_eq!(CloseReason::NoPort.status(), 503);
             assert_eq!(counters.backend_connect_failures.value(), 0);
             // Who was asked and refused is to blame, whoever else could not be asked.
             for refused in [[Errno::CONNREFUSED, Errno::ADDRNOTAVAIL], [Errno::ADDRNOTAVAIL, Errno::CONNREFUSED]] {
                 faults::inject(Call::Connect, &refused);
-                assert_eq!(pool.connection(PATIENCE, &counters).map(drop), Err(CloseReason::BackendRefused));
+                assert_eq!(
+                    pool.connection(PATIENCE, &counters, Company::NONE).map(drop),
+                    Err(CloseReason::BackendRefused)
+                );
             }
             assert_eq!(counters.backend_connect_failures.value(), 2);
         }

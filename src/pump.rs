@@ -114,7 +114,7 @@ impl Pump<'_> {
     /// Waits for more of it.
     pub fn fill(&mut self, buf: &mut Buf) -> Result<(), PumpFault> {
         self.half.wait(self.reading);
-        match self.from.read(buf.space()) {
+        match self.from.read(buf.space(), self.to.company) {
             Ok(0) => Err(PumpFault::SourceEnded),
             Ok(n) => {
                 self.half.moved(self.reading, n);

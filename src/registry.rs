@@ -1,4 +1,4 @@
-//! The table of running exchanges: one slot a worker, with the sockets it is blocked on and whom it waits for.
+//! The table of running sessions: a slot for each, with the sockets it is blocked on and whom it waits for.
 //!
 //! In blocking code shutdown is the only cancellation: a blocked read looks at no flag. So whoever wants an exchange to
 //! end (the reaper, a drain, a client's reset) writes the reason into the slot and shuts the sockets; the worker that
@@ -311,17 +311,50 @@ impl Sockets {
 #[derive(Debug)]
 pub struct Registry {
     slots: Vec<Slot>,
+    /// Those that no session has; the last is lent first.
+    free: Mutex<Vec<usize>>,
+}
+
+/// A session's slot while it runs: given back when dropped.
+#[derive(Debug)]
+pub struct SlotLease {
+    registry: Arc<Registry>,
+    /// Its number.
+    pub index: usize,
+}
+
+impl std::ops::Deref for SlotLease {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        &self.registry.slots[self.index]
+    }
+}
+
+impl Drop for SlotLease {
+    fn drop(&mut self) {
+        self.registry.free.lock().push(self.index);
+    }
 }
 
 impl Registry {
-    /// One slot a worker.
+    /// As many slots as sessions may run.
     pub fn new(workers: usize) -> Arc<Self> {
-        Arc::new(Self { slots: (0..workers).map(|_| Slot::default()).collect() })
+        let slots = (0..workers).map(|_| Slot::default()).collect();
+        Arc::new(Self { slots, free: Mutex::new((0..workers).rev().collect()) })
     }
 
-    /// A worker's.
-    pub fn slot(&self, worker: usize) -> &Slot {
-        &self.slots[worker]
+    /// A slot for a session that runs from now on.
+    ///
+    /// There is one for each session that may run (`permits`), so this cannot run out.
+    pub fn lease(self: &Arc<Self>) -> SlotLease {
+        let index = self.free.lock().pop().expect("a slot for each session that may run");
+        SlotLease { registry: Arc::clone(self), index }
+    }
+
+    /// One of them.
+    pub fn slot(&self, index: usize) -> &Slot {
+        &self.slots[index]
     }
 
     /// All of them.

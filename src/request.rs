@@ -1,7 +1,7 @@
 //! The request half of an exchange: a backend is found, the rebuilt head and the body go out, the answer is awaited.
 //!
-//! When the whole request is here, only one direction can carry bytes: this thread sends it, turns around and reads the
-//! answer itself, and its partner sleeps. When more of the request is to come, the partner is woken for the answer before
+//! When the whole request is here, only one direction can carry bytes: this thread sends it, perhaps those of other sessions
+//! too (`round`), turns around and reads the answer itself, and its partner sleeps. When more of the request is to come, the partner is woken for the answer before
 //! the rest is pumped, so that answers may overtake it. Not here: which backend pool (`plan`), and what the client is told
 //! when it fails (`exchange`).
 
@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::backend::Backend;
 use crate::buf::Buf;
+use crate::company::Company;
 use crate::crew::{Shared, Worker};
 use crate::error::CloseReason;
 use crate::http::Refusal;
@@ -16,13 +17,13 @@ use crate::http::framing::{Body, BodyReader};
 use crate::outgoing::{HeadBuffer, Wire};
 use crate::pair::{Job, JobKind};
 use crate::plan::{Forward, Plan, TOO_LARGE};
-use crate::pool::{Connection, Patience, Pool};
+use crate::pool::{Connection, Patience};
 use crate::pump::{Pump, PumpFault};
-use crate::registry::{Phase, Slot, Waiting};
+use crate::registry::{Phase, Slot, SlotLease, Waiting};
 use crate::response::{Outcome, ResponseEnd, ResponseHalf};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
-use crate::sync::{Arc, Ordering, fence};
+use crate::sync::{Arc, AtomicBool, Ordering, fence};
 use crate::tunnel::OneWay;
 use crate::waiter::SHED_BATCH;
 
@@ -35,7 +36,7 @@ pub struct RequestHalf<'a> {
     /// The session.
     pub session: &'a Arc<Session>,
     /// The words for the reaper.
-    pub slot: &'a Slot,
+    pub slot: &'a SlotLease,
     /// The exchange's configuration.
     pub snapshot: &'a Arc<Snapshot>,
     /// What was decided.
@@ -48,6 +49,47 @@ pub struct RequestHalf<'a> {
     pub answer_buf: &'a mut Option<Buf>,
     /// When the exchange began.
     pub begun: Instant,
+    /// Whom this thread lets go before it waits.
+    pub company: Company<'a>,
+}
+
+/// How far a request has come.
+#[derive(Debug)]
+pub enum Requested {
+    /// All of it is on its way, and only its answer is awaited.
+    Sent(Sent),
+    /// The exchange is over.
+    Over(Exchanged),
+}
+
+/// A request whose answer is awaited.
+#[derive(Debug)]
+pub struct Sent {
+    /// Where it went, and the answer comes from.
+    pub connection: Connection,
+    /// Bytes of body sent on.
+    bytes_in: u64,
+    /// Its head was all of it.
+    bodiless: bool,
+    /// When the first byte of the answer came, if it has.
+    first_byte: Option<Instant>,
+}
+
+impl Sent {
+    /// Whether something of the answer is here: read into `buf`, or an end that the next read will find.
+    pub fn is_answered(&mut self, buf: &mut Buf) -> bool {
+        match self.connection.socket.probe(buf.space()) {
+            Ok(Some(n)) => {
+                if n > 0 {
+                    self.first_byte = Some(Instant::now());
+                    buf.fill(n);
+                }
+                true
+            }
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
 }
 
 /// What came of an exchange with a backend.
@@ -96,32 +138,89 @@ impl Exchanged {
 }
 
 impl RequestHalf<'_> {
-    /// Runs the exchange with the pool that the plan names.
-    pub fn run(&mut self, forward: &Forward) -> Exchanged {
+    /// Sends the request to the pool that the plan names.
+    pub fn send(&mut self, forward: &Forward) -> Requested {
         let pool = &self.snapshot.pools[forward.pool];
         let has_body = !BodyReader::request(self.plan.body).is_finished();
-        let patience = Patience {
-            connect: self.snapshot.config.timeouts.connect,
-            backend_idle: self.snapshot.config.timeouts.backend_idle,
-        };
-        let connection = match pool.connection(patience, &self.shared.counters) {
+        let connection = match pool.connection(self.patience(), &self.shared.counters, self.company) {
             Ok(connection) => connection,
             Err(reason) => {
                 if reason == CloseReason::NoDescriptor {
                     self.shared.waiter.shed(SHED_BATCH);
                 }
-                self.consume_head();
-                return Exchanged::failed(reason, !has_body);
+                return Requested::Over(self.over(Exchanged::failed(reason, !has_body)));
             }
         };
-        let exchanged = if has_body {
-            self.with_body(&connection, forward)
+        let sent = if has_body {
+            self.send_with_body(connection, forward)
         } else {
-            self.without_body(connection, pool, patience, forward)
+            match self.slot.enter_backend(&connection.socket, self.due()) {
+                Err(cut) => Err(Exchanged::failed(cut.0, true)),
+                Ok(()) => {
+                    // A failed write is not the end: a backend that closes may have answered first, and the read finds out.
+                    let gathered = !forward.overflowed;
+                    let _judged_by_the_answer = self.send_head(&connection, forward.pool, gathered);
+                    Ok(Sent { connection, bytes_in: 0, bodiless: true, first_byte: None })
+                }
+            }
         };
+        match sent {
+            Ok(sent) => {
+                self.await_answer();
+                Requested::Sent(sent)
+            }
+            Err(exchanged) => Requested::Over(self.over(exchanged)),
+        }
+    }
+
+    /// Reads the answer of a request that was sent whole, and passes it on. A kept connection that died before the first
+    /// byte of it is replaced by a fresh one, once, if the method may be repeated (RFC 9110 section 9.2.2).
+    pub fn answer(&mut self, forward: &Forward, sent: Sent) -> Exchanged {
+        let exchanged = self.answered(forward, sent);
+        self.over(exchanged)
+    }
+
+    fn answered(&mut self, forward: &Forward, sent: Sent) -> Exchanged {
+        let Sent { mut connection, bytes_in, bodiless, mut first_byte } = sent;
+        let ended = AtomicBool::new(true);
+        loop {
+            let outcome = self.read_answer(&connection, &ended, first_byte.take());
+            if let ResponseEnd::Failed { reason: CloseReason::BackendClosed, answered: false, .. } = outcome.end
+                && connection.reused
+                && bodiless
+                && forward.idempotent
+                && self.slot.leave_backend().is_ok()
+            {
+                self.shared.counters.retries.add();
+                let pool = &self.snapshot.pools[forward.pool];
+                match pool.fresh_connection(&connection.backend, self.patience(), &self.shared.counters, self.company) {
+                    Ok(fresh) => connection = fresh,
+                    Err(reason) => return Exchanged::failed(reason, true),
+                }
+                if let Err(cut) = self.slot.enter_backend(&connection.socket, self.due()) {
+                    return Exchanged::failed(cut.0, true);
+                }
+                // The buffer has held other heads since.
+                let _judged_by_the_answer = self.send_head(&connection, forward.pool, false);
+                self.await_answer();
+                continue;
+            }
+            if outcome.end == ResponseEnd::Switched {
+                return self.tunnel(&connection, &outcome);
+            }
+            return self.conclude(&connection, &outcome, bytes_in, true);
+        }
+    }
+
+    fn over(&mut self, exchanged: Exchanged) -> Exchanged {
         self.consume_head();
         self.slot.request.wait(Waiting::BUSY);
         exchanged
+    }
+
+    fn patience(&self) -> Patience {
+        let timeouts = &self.snapshot.config.timeouts;
+        Patience { connect: timeouts.connect, backend_idle: timeouts.backend_idle }
     }
 
     /// When the exchange is over, whatever is waited for.
@@ -134,60 +233,24 @@ impl RequestHalf<'_> {
         self.buf.consume(std::mem::take(&mut self.head_len));
     }
 
-    /// The whole request is its head: send it, turn around. A kept connection that died before the first byte of an answer
-    /// is replaced by a fresh one, once, if the method may be repeated (RFC 9110 section 9.2.2).
-    fn without_body(
-        &mut self,
-        mut connection: Connection,
-        pool: &Pool,
-        patience: Patience,
-        forward: &Forward,
-    ) -> Exchanged {
-        self.worker.partner.request_ended.store(true, Ordering::SeqCst);
-        let gathered = self.worker.request_head.len();
-        loop {
-            if let Err(cut) = self.slot.enter_backend(&connection.socket, self.due()) {
-                return Exchanged::failed(cut.0, true);
-            }
-            // A failed write is not the end: a backend that closes may have answered first, and the read finds out.
-            let _judged_by_the_answer = self.send_head(&connection, forward);
-            let outcome = self.turn_around(&connection);
-            if let ResponseEnd::Failed { reason: CloseReason::BackendClosed, answered: false, .. } = outcome.end
-                && connection.reused
-                && forward.idempotent
-                && self.slot.leave_backend().is_ok()
-            {
-                self.shared.counters.retries.add();
-                match pool.fresh_connection(&connection.backend, patience, &self.shared.counters) {
-                    Ok(fresh) => connection = fresh,
-                    Err(reason) => return Exchanged::failed(reason, true),
-                }
-                self.worker.request_head.again(gathered);
-                continue;
-            }
-            if outcome.end == ResponseEnd::Switched {
-                return self.tunnel(&connection, &outcome);
-            }
-            return self.conclude(&connection, &outcome, 0, true);
-        }
-    }
-
-    /// More of the request is to come, or at least some of it is in the slice.
-    fn with_body(&mut self, connection: &Connection, forward: &Forward) -> Exchanged {
+    /// Some of the request's body is in the slice, and perhaps all of it: then only the answer is awaited. Else more is to come,
+    /// and the partner reads the answer meanwhile.
+    fn send_with_body(&mut self, connection: Connection, forward: &Forward) -> Result<Sent, Exchanged> {
         if let Err(cut) = self.slot.enter_backend(&connection.socket, self.due()) {
-            return Exchanged::failed(cut.0, false);
+            return Err(Exchanged::failed(cut.0, false));
         }
         let ended = Arc::clone(&self.worker.partner.request_ended);
         ended.store(false, Ordering::SeqCst);
         let timeouts = &self.snapshot.config.timeouts;
         let mut head = std::mem::take(&mut self.worker.request_head);
-        let gathered = if forward.overflowed { self.gather_again(connection, forward.pool, &mut head) } else { Ok(()) };
+        let gathered =
+            if forward.overflowed { self.gather_again(&connection, forward.pool, &mut head) } else { Ok(()) };
         self.consume_head();
         let mut pump = Pump {
             from: &self.session.socket,
             half: &self.slot.request,
             reading: Waiting::new(Phase::ClientRead, timeouts.body),
-            to: to_backend(self.slot, self.snapshot, connection),
+            to: to_backend(self.slot, self.snapshot, &connection, self.company),
             reader: BodyReader::request(self.plan.body),
             chunked: self.plan.body == Body::Chunked,
             trailers_pass: self.plan.trailers_pass,
@@ -202,9 +265,17 @@ impl RequestHalf<'_> {
         let read_on = matches!(first, Ok(false));
         let outcome = match first {
             // All of it was here: nobody else is needed.
-            Ok(true) => self.turn_around(connection),
+            Ok(true) => {
+                let bytes_in = pump.moved;
+                head.clear();
+                self.worker.request_head = head;
+                return Ok(Sent { connection, bytes_in, bodiless: false, first_byte: None });
+            }
             Err(fault) => match blame(&fault) {
-                None => self.turn_around(connection),
+                None => {
+                    self.await_answer();
+                    self.read_answer(&connection, &ended, None)
+                }
                 // Nobody waits for an answer; what was sent is cut short when the connection is closed.
                 Some(reason) => {
                     let end = ResponseEnd::Failed { reason, answered: false, begun: false };
@@ -212,7 +283,7 @@ impl RequestHalf<'_> {
                 }
             },
             Ok(false) => {
-                self.start_partner(connection, JobKind::Response(self.plan.facts));
+                self.start_partner(&connection, JobKind::Response(self.plan.facts));
                 if self.plan.facts.expects_continue {
                     pump.reading = Waiting::new(Phase::ClientContinue, timeouts.body);
                 }
@@ -237,29 +308,32 @@ impl RequestHalf<'_> {
         // A partner that fails stops the client's input to wake us. All of the body may be here all the same, but no other
         // request can come.
         let stopped = read_on && matches!(outcome.end, ResponseEnd::Failed { .. });
-        Exchanged { read_on, ..self.conclude(connection, &outcome, bytes_in, request_read && !stopped) }
+        Err(Exchanged { read_on, ..self.conclude(&connection, &outcome, bytes_in, request_read && !stopped) })
     }
 
-    fn send_head(&mut self, connection: &Connection, forward: &Forward) -> std::io::Result<()> {
+    /// `gathered`: it is in the buffer already.
+    fn send_head(&mut self, connection: &Connection, pool: usize, gathered: bool) -> std::io::Result<()> {
         let mut head = std::mem::take(&mut self.worker.request_head);
-        let gathered = if forward.overflowed { self.gather_again(connection, forward.pool, &mut head) } else { Ok(()) };
-        let sent = gathered.and_then(|()| to_backend(self.slot, self.snapshot, connection).send(&mut head, []));
+        let gathered = if gathered { Ok(()) } else { self.gather_again(connection, pool, &mut head) };
+        let wire = to_backend(self.slot, self.snapshot, connection, self.company);
+        let sent = gathered.and_then(|()| wire.send(&mut head, []));
         self.worker.request_head = head;
         sent
     }
 
-    /// The head outgrew the buffer when it was planned: once more, through the wire.
+    /// The head outgrew the buffer when it was planned, or is to be sent again: once more, through the wire.
     fn gather_again(&mut self, connection: &Connection, pool: usize, head: &mut HeadBuffer) -> std::io::Result<()> {
         head.clear();
         let bytes = &self.buf.unread()[..self.head_len];
-        let wire = to_backend(self.slot, self.snapshot, connection);
+        let wire = to_backend(self.slot, self.snapshot, connection, self.company);
         let (peer, via) = (self.session.peer, &self.shared.via);
         self.plan.put_head_again(bytes, pool, self.snapshot, peer, via, &mut wire.gather(head))
     }
 
-    /// This thread reads the answer itself.
-    fn turn_around(&mut self, connection: &Connection) -> Outcome {
+    /// The whole request is sent, or as much of it as the backend took.
+    fn await_answer(&mut self) {
         self.slot.request.wait(Waiting::BUSY);
+        self.slot.response.wait(Waiting::new(Phase::ResponseHead, self.plan.facts.response_limit));
         if !self.session.socket.is_tcp() {
             // A Unix client that closed while the request was sent was left alone: asked for again, now that it matters.
             fence(Ordering::SeqCst);
@@ -267,22 +341,32 @@ impl RequestHalf<'_> {
                 self.shared.waiter.watch_all(self.session);
             }
         }
-        let yielding = &mut self.worker.yielding;
-        self.shared.permits.yielding(self.worker.index, || yielding.yield_now());
+    }
+
+    /// This thread turns around and reads the answer itself.
+    fn read_answer(
+        &mut self,
+        connection: &Connection,
+        request_ended: &AtomicBool,
+        first_byte: Option<Instant>,
+    ) -> Outcome {
         let half = ResponseHalf {
             client: &self.session.socket,
             backend: &connection.socket,
             slot: self.slot,
             snapshot: self.snapshot,
             facts: self.plan.facts,
-            request_ended: &self.worker.partner.request_ended,
+            request_ended,
             draining: self.shared.waiter.draining(),
+            company: self.company,
         };
         let buf = self.answer_buf.as_mut().expect("the partner has it only while it runs");
-        half.run(buf, &mut self.worker.response_head)
+        half.run(buf, &mut self.worker.response_head, first_byte)
     }
 
     fn start_partner(&mut self, connection: &Connection, kind: JobKind) {
+        // Both threads are this session's now, for as long as it takes.
+        self.company.let_go();
         self.shared.waiter.watch_only_resets(self.session);
         let buf = self.answer_buf.take().expect("the partner has it only while it runs");
         self.slot.set_partner_ended(false);
@@ -291,6 +375,7 @@ impl RequestHalf<'_> {
             backend: Arc::clone(&connection.socket),
             buf,
             snapshot: Arc::clone(self.snapshot),
+            slot: self.slot.index,
             kind,
         });
     }
@@ -309,7 +394,8 @@ impl RequestHalf<'_> {
         self.consume_head();
         self.start_partner(connection, JobKind::Tunnel);
         let waiting = Waiting::new(Phase::Tunnel, self.snapshot.config.timeouts.tunnel);
-        let to = Wire { socket: &connection.socket, half: &self.slot.request, waiting };
+        let company = self.company;
+        let to = Wire { socket: &connection.socket, half: &self.slot.request, waiting, company };
         let (from_broke, to_broke) = (CloseReason::ClientGone, CloseReason::AnswerCut);
         let way = OneWay { from: &self.session.socket, to, slot: self.slot, from_broke, to_broke };
         let (bytes_in, there) = way.run(self.buf);
@@ -378,7 +464,7 @@ fn blame(fault: &PumpFault) -> Option<CloseReason> {
     }
 }
 
-fn to_backend<'a>(slot: &'a Slot, snapshot: &Snapshot, connection: &'a Connection) -> Wire<'a> {
+fn to_backend<'a>(slot: &'a Slot, snapshot: &Snapshot, connection: &'a Connection, company: Company<'a>) -> Wire<'a> {
     let waiting = Waiting::new(Phase::BackendWrite, snapshot.config.timeouts.send);
-    Wire { socket: &connection.socket, half: &slot.request, waiting }
+    Wire { socket: &connection.socket, half: &slot.request, waiting, company }
 }

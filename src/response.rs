@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::buf::Buf;
+use crate::company::Company;
 use crate::error::CloseReason;
 use crate::http::framing::{BodyReader, CHUNK_END, LAST_CHUNK, ResponseBody};
 use crate::http::head::{ResponseHead, Scan, parse_response, scan_response};
@@ -58,6 +59,8 @@ pub struct ResponseHalf<'a> {
     pub request_ended: &'a AtomicBool,
     /// The router finishes: no session is kept.
     pub draining: &'a AtomicBool,
+    /// Whom it lets go before it waits.
+    pub company: Company<'a>,
 }
 
 /// What came of it.
@@ -103,9 +106,9 @@ struct Fault {
 }
 
 impl ResponseHalf<'_> {
-    /// Reads the answer into `buf` and sends it on.
-    pub fn run(&self, buf: &mut Buf, head: &mut HeadBuffer) -> Outcome {
-        let mut outcome = Outcome { end: ResponseEnd::Switched, status: None, bytes: 0, first_byte: None };
+    /// Reads the answer into `buf`, in which some of it may be since `first_byte`, and sends it on.
+    pub fn run(&self, buf: &mut Buf, head: &mut HeadBuffer, first_byte: Option<Instant>) -> Outcome {
+        let mut outcome = Outcome { end: ResponseEnd::Switched, status: None, bytes: 0, first_byte };
         head.clear();
         match self.relay(buf, head, &mut outcome) {
             Ok(end) => outcome.end = end,
@@ -196,7 +199,7 @@ impl ResponseHalf<'_> {
             }
             // No progress is told until the head is whole: its deadline is for all of it.
             self.slot.response.wait(Waiting::new(Phase::ResponseHead, self.facts.response_limit));
-            match self.backend.read(buf.space()) {
+            match self.backend.read(buf.space(), self.company) {
                 Ok(n) if n > 0 => {
                     outcome.first_byte.get_or_insert_with(Instant::now);
                     buf.fill(n);
@@ -282,6 +285,7 @@ impl ResponseHalf<'_> {
             socket: self.client,
             half: &self.slot.response,
             waiting: Waiting::new(Phase::ClientWrite, self.snapshot.config.timeouts.send),
+            company: self.company,
         }
     }
 }

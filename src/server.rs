@@ -26,6 +26,7 @@ use crate::permits::Permits;
 use crate::privilege::explained;
 use crate::registry::Registry;
 use crate::resolver::{self, Resolver, ResolverThread};
+use crate::round::Mail;
 use crate::session::{Entrance, PerAddress, Session};
 use crate::snapshot::{Published, Snapshot};
 use crate::sync::{Arc, Weak};
@@ -43,7 +44,7 @@ pub use start_error::StartError;
 /// Address space of a thread's stack. About 10 KiB of it is touched; 16 KiB would abort on a panic with a backtrace.
 const STACK_SIZE: usize = 128 * 1024;
 /// Workers of the hot set, for each core.
-const PERMITS_PER_CORE: usize = 8;
+const PERMITS_PER_CORE: usize = 2;
 /// Threads that are no worker, no acceptor and no demo: waiter, reaper, monitor, resolver, both logs, signals (two), main.
 const HELPER_THREADS: usize = 9;
 /// How long cut exchanges get to end.
@@ -193,8 +194,10 @@ impl Server {
                 },
             )
         };
-        for index in 0..shared.registry.slots().len() {
-            worker::spawn(index, shared, &self.queue, &mut spawn_worker)?;
+        let workers = shared.registry.slots().len();
+        let mail = Mail::new(workers);
+        for index in 0..workers {
+            worker::spawn(index, shared, &self.queue, &mail, &mut spawn_worker)?;
         }
         let published = Arc::clone(&shared.published);
         let waiter = WaiterThread {

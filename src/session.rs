@@ -65,8 +65,8 @@ pub struct Session {
     pub entrance: Arc<Entrance>,
     /// Running, parked, queued or closed.
     pub state: ParkState,
-    /// The worker that runs it, for cuts.
-    pub worker: AtomicUsize,
+    /// Its slot while it runs, for cuts.
+    pub slot: AtomicUsize,
     /// When the waiter acts, in `clock` milliseconds: idle, header, queue or lingering time is over.
     pub due_ms: AtomicU64,
     /// When it was parked or queued, for "oldest first".
@@ -203,7 +203,7 @@ impl Table {
             peer,
             entrance: Arc::clone(entrance),
             state: ParkState::queued(),
-            worker: AtomicUsize::new(0),
+            slot: AtomicUsize::new(0),
             due_ms: AtomicU64::new(due_ms),
             since_ms: AtomicU64::new(now_ms),
             exchanges: AtomicU64::new(0),

@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrAny, SocketAddrUnix, SocketFlags,
+    SocketType,
+};
 
+use crate::company::Company;
 use crate::sync::ask_kernel;
 use crate::sys;
 
@@ -98,8 +102,14 @@ impl Socket {
         self.tcp
     }
 
-    /// Reads what is there, waiting for the first byte. `Ok(0)` is the end of input.
-    pub fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+    /// Reads what is there, waiting for the first byte, alone. `Ok(0)` is the end of input.
+    pub fn read(&self, space: &mut [u8], company: Company<'_>) -> io::Result<usize> {
+        if company.is_there() {
+            if let Some(n) = self.probe(space)? {
+                return Ok(n);
+            }
+            company.let_go();
+        }
         #[cfg(test)]
         faults::read();
         loop {
@@ -136,22 +146,31 @@ impl Socket {
         matches!(rustix::net::recv(&self.fd, &mut byte, RecvFlags::DONTWAIT | RecvFlags::PEEK), Err(Errno::AGAIN))
     }
 
-    /// One write(2) of all parts: how many bytes the kernel took.
-    pub fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// One write of all parts, waiting for room, alone: how many bytes the kernel took.
+    pub fn write(&self, parts: &[IoSlice<'_>], company: Company<'_>) -> io::Result<usize> {
+        let mut wait = !company.is_there();
         loop {
-            match rustix::io::writev(&self.fd, parts) {
+            let written = if wait { rustix::io::writev(&self.fd, parts) } else { self.write_what_fits(parts) };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => return Ok(n),
+                Err(Errno::AGAIN) if !wait => {
+                    company.let_go();
+                    wait = true;
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
 
+    fn write_what_fits(&self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        rustix::net::sendmsg(&self.fd, parts, &mut SendAncillaryBuffer::default(), SendFlags::DONTWAIT)
+    }
+
     /// Writes what the kernel takes now, for canned refusals: the rest is given up.
     pub fn write_now(&self, bytes: &[u8]) {
-        let _gone_or_full =
-            rustix::net::send(&self.fd, bytes, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL);
+        let _gone_or_full = rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
     /// No more will be written: the peer reads an end of input after what was.
@@ -230,8 +249,9 @@ mod tests {
         let socket = std::sync::Arc::new(Socket::connect(&address, Duration::from_secs(1)).expect("connect"));
         let (mut peer, _) = listener.accept().expect("accept");
         let ours = std::sync::Arc::clone(&socket);
-        let reader = std::thread::Builder::new().spawn(move || ours.read(&mut [0; 1])).expect("a thread");
-        socket.write(&[IoSlice::new(b"a part")]).expect("room");
+        let reader =
+            std::thread::Builder::new().spawn(move || ours.read(&mut [0; 1], Company::NONE)).expect("a thread");
+        socket.write(&[IoSlice::new(b"a part")], Company::NONE).expect("room");
         socket.abort();
         assert!(!matches!(reader.join().expect("no panic"), Ok(n) if n > 0));
         let mut all = Vec::new();

@@ -39,7 +39,7 @@ impl OneWay<'_> {
                 buf.clear();
             }
             self.to.half.wait(self.to.waiting);
-            match self.from.read(buf.space()) {
+            match self.from.read(buf.space(), self.to.company) {
                 // Asked before the other side is told: a Unix client that has ended both ways looks like one that is gone.
                 Ok(0) => match self.slot.cut_reason() {
                     None => break CloseReason::Done,

@@ -1,4 +1,6 @@
-//! A visit: what a worker does with a session from taking it off the channel to parking or closing it.
+//! A visit: what a worker does with a session from taking it off the channel to parking or closing it. It goes in steps, from
+//! one request that was sent to the next, so that a worker can do the same for other sessions before it waits (`round`); and
+//! it owns all that it needs, so that another worker can go on with it.
 //!
 //! The first read of a visit is a probe: nothing there, or a head not whole, and the session goes back to the waiter at
 //! once, its bytes in cells. So a slow head and a silent client cost no worker. A session parks only if no byte is unread
@@ -11,27 +13,36 @@ use log::Level;
 
 use crate::buf::Buf;
 use crate::clock;
+use crate::company::Company;
 use crate::crew::{Shared, Worker};
-use crate::exchange::{After, Exchange};
+use crate::error::CloseReason;
+use crate::exchange::{After, Asked, Exchange, Ran};
 use crate::flood;
 use crate::http::Refusal;
 use crate::http::head::{Scan, empty_lines, scan, uri_too_long};
-use crate::registry::Slot;
+use crate::pair::Partner;
+use crate::registry::SlotLease;
 use crate::session::{Kept, Session};
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, Ordering};
+use crate::transport::Socket;
 use crate::waiter::{LINGER, LINGER_BYTES};
 
 /// Exchanges of one visit. After them pipelined bytes are put away, and others get their turn.
 const EXCHANGES_MAX: usize = 32;
 
-struct Visit<'a> {
-    shared: &'a Shared,
-    worker: &'a mut Worker,
-    session: &'a Arc<Session>,
-    slot: &'a Slot,
+/// A session that runs.
+#[derive(Debug)]
+pub struct Visit {
+    /// Whose it is.
+    pub session: Arc<Session>,
+    slot: SlotLease,
     request: Buf,
     answer: Option<Buf>,
+    /// The exchange whose answer is awaited.
+    asked: Option<Asked>,
+    /// Those of this visit.
+    exchanges: usize,
     /// Bytes of an unfinished head that were looked at.
     scanned: usize,
     /// The last read came back short: the kernel will tell of more.
@@ -54,35 +65,55 @@ enum Input {
     End,
 }
 
-/// Runs the session until it parks or ends.
-pub fn run(shared: &Shared, worker: &mut Worker, session: &Arc<Session>) {
+/// Whose hands a session is in.
+pub struct Hands<'a> {
+    /// What all workers share.
+    pub shared: &'a Shared,
+    /// The thread's own.
+    pub worker: &'a mut Worker,
+    /// Whom it lets go before it waits.
+    pub company: Company<'a>,
+}
+
+/// How far a visit has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It waits for the answer of a backend.
+    Asked,
+    /// The session is parked, closed, or put away.
+    Over,
+}
+
+/// Begins to run a session that is not parked any more. `None`: it only lingered, and that has been seen to.
+pub fn enter(shared: &Shared, session: &Arc<Session>) -> Option<Visit> {
     let kept = session.take_kept();
     if let Kept::Lingering { left, blind, due_ms } = kept {
-        return linger(shared, session, left, blind, due_ms);
+        linger(shared, session, left, blind, due_ms);
+        return None;
     }
     // Whatever it was due for while it did not run.
     session.set_due(u64::MAX);
-    let slot = shared.registry.slot(worker.index);
-    session.worker.store(worker.index, Ordering::Release);
+    let slot = shared.registry.lease();
+    session.slot.store(slot.index, Ordering::Release);
     slot.enter(&session.socket, session.token.as_u64());
     let (first, second) = shared.arena.lease_pair();
     let mut visit = Visit {
-        shared,
-        worker,
-        session,
+        session: Arc::clone(session),
         slot,
         request: Buf::new(first),
         answer: Some(Buf::new(second)),
+        asked: None,
+        exchanges: 0,
         scanned: 0,
         drained: false,
         head_due_ms: None,
         idle_due_ms: None,
     };
     visit.restore(kept);
-    visit.run();
+    Some(visit)
 }
 
-impl Visit<'_> {
+impl Visit {
     fn restore(&mut self, kept: Kept) {
         let chain = match kept {
             Kept::Head { chain, scanned, due_ms } => {
@@ -105,69 +136,111 @@ impl Visit<'_> {
         self.request.fill(n);
     }
 
-    fn run(&mut self) {
-        let mut snapshot = self.shared.published.refresh(self.worker.snapshot.take());
-        let mut exchanges = 0;
-        loop {
+    /// Runs it until it waits for the answer of a backend, parks or ends.
+    pub fn run(&mut self, hands: &mut Hands<'_>) -> Step {
+        let mut snapshot = hands.shared.published.refresh(hands.worker.snapshot.take());
+        let step = loop {
             match self.input(&snapshot) {
                 Input::Head { skip, len } => {
-                    if exchanges > 0 {
-                        snapshot = self.shared.published.refresh(Some(snapshot));
+                    if self.exchanges > 0 {
+                        snapshot = hands.shared.published.refresh(Some(snapshot));
                     }
-                    exchanges += 1;
+                    self.exchanges += 1;
                     // So that a reset of the client is heard of also while its first exchange waits for a backend.
-                    if self.shared.waiter.register(self.session).is_err() {
-                        self.end(After::Close);
-                        break;
+                    if hands.shared.waiter.register(&self.session).is_err() {
+                        self.end(hands.shared, After::Close);
+                        break Step::Over;
                     }
                     if self.session.state.is_hung_up() {
                         // It may have been a reset, told while nobody ran the session: the kernel is asked once more.
-                        self.shared.waiter.watch_all(self.session);
+                        hands.shared.waiter.watch_all(&self.session);
                     }
-                    match self.exchange(&snapshot, |exchange| exchange.run(skip, len)) {
-                        After::Keep => {}
-                        other => {
-                            self.end(other);
-                            break;
+                    match self.exchange(hands, &snapshot, |exchange| exchange.run(skip, len)) {
+                        Ran::Asked(asked) => {
+                            self.asked = Some(asked);
+                            break Step::Asked;
                         }
-                    }
-                    self.scanned = 0;
-                    self.head_due_ms = None;
-                    self.idle_due_ms = None;
-                    let turn_over = exchanges >= EXCHANGES_MAX || self.worker.others_wait();
-                    if !self.request.is_empty() && turn_over && self.put_away() {
-                        break;
+                        Ran::Over(after) if !self.goes_on(hands, after) => break Step::Over,
+                        Ran::Over(_) => {}
                     }
                 }
-                Input::Wait { begun } => match self.park(begun, &snapshot) {
-                    Parked::Yes => break,
+                Input::Wait { begun } => match self.park(hands.shared, begun, &snapshot) {
+                    Parked::Yes => break Step::Over,
                     Parked::No => self.drained = false,
                     Parked::Ended => {
-                        self.end(After::Close);
-                        break;
+                        self.end(hands.shared, After::Close);
+                        break Step::Over;
                     }
                     Parked::NoRoom => {
-                        self.log_raw();
-                        self.shared.counters.cells_exhausted.add();
+                        hands.shared.counters.cells_exhausted.add();
                         let late = Refusal::new(408, "the head came in parts, and the server has no room for those");
-                        let after = self.exchange(&snapshot, |exchange| exchange.refuse(late));
-                        self.end(after);
-                        break;
+                        self.refuse(hands, &snapshot, late);
+                        break Step::Over;
                     }
                 },
                 Input::Bad(refusal) => {
-                    self.log_raw();
-                    let after = self.exchange(&snapshot, |exchange| exchange.refuse(refusal));
-                    self.end(after);
-                    break;
+                    self.refuse(hands, &snapshot, refusal);
+                    break Step::Over;
                 }
                 Input::End => {
-                    self.end(After::Close);
-                    break;
+                    self.end(hands.shared, After::Close);
+                    break Step::Over;
                 }
             }
+        };
+        hands.worker.snapshot = Some(snapshot);
+        step
+    }
+
+    /// Passes the awaited answer on, waiting for it, and goes on as `run` does.
+    pub fn answer(&mut self, hands: &mut Hands<'_>) -> Step {
+        let Some(asked) = self.asked.take() else { return self.run(hands) };
+        let (snapshot, listen, begun) = (Arc::clone(&asked.snapshot), asked.listen, asked.begun);
+        let after = self.with_exchange(hands, &snapshot, listen, begun, |exchange| exchange.answer(asked));
+        if self.goes_on(hands, after) { self.run(hands) } else { Step::Over }
+    }
+
+    /// Whether something of the awaited answer is here.
+    pub fn is_answered(&mut self) -> bool {
+        match (&mut self.asked, &mut self.answer) {
+            (Some(asked), Some(buf)) => asked.sent.is_answered(buf),
+            _ => true,
         }
-        self.worker.snapshot = Some(snapshot);
+    }
+
+    /// The connection whose answer is awaited.
+    pub fn awaited(&self) -> Option<&Socket> {
+        self.asked.as_ref().map(|asked| &*asked.sent.connection.socket)
+    }
+
+    /// A fault has stopped it: whoever waits for either of its peers is woken, and the client sees that it was cut.
+    pub fn fault(&self, shared: &Shared, partner: &Partner) {
+        self.slot.cut(CloseReason::Panic);
+        partner.recover();
+        let _cut = self.slot.leave();
+        self.session.socket.abort();
+        shared.waiter.close(&self.session);
+    }
+
+    /// An exchange is over: whether another may begin now.
+    fn goes_on(&mut self, hands: &Hands<'_>, after: After) -> bool {
+        if after != After::Keep {
+            self.end(hands.shared, after);
+            return false;
+        }
+        self.scanned = 0;
+        self.head_due_ms = None;
+        self.idle_due_ms = None;
+        let turn_over = self.exchanges >= EXCHANGES_MAX || hands.worker.others_wait();
+        self.request.is_empty() || !turn_over || !self.put_away(hands.shared)
+    }
+
+    fn refuse(&mut self, hands: &mut Hands<'_>, snapshot: &Arc<Snapshot>, refusal: Refusal) {
+        if hands.shared.access.is_on() {
+            hands.worker.scratch.take_unread(self.request.unread());
+        }
+        let after = self.exchange(hands, snapshot, |exchange| exchange.refuse(refusal));
+        self.end(hands.shared, after);
     }
 
     /// Reads, without waiting, until there is a whole head or no more bytes.
@@ -209,7 +282,12 @@ impl Visit<'_> {
         }
     }
 
-    fn exchange(&mut self, snapshot: &Arc<Snapshot>, run: impl FnOnce(&mut Exchange<'_>) -> After) -> After {
+    fn exchange<T>(
+        &mut self,
+        hands: &mut Hands<'_>,
+        snapshot: &Arc<Snapshot>,
+        run: impl FnOnce(&mut Exchange<'_>) -> T,
+    ) -> T {
         // A listener that a reload took away: its sessions finish on the last configuration that knew it.
         let last = match snapshot.listen_of(self.session.entrance.id) {
             Some(_) => None,
@@ -217,41 +295,46 @@ impl Visit<'_> {
         };
         let snapshot = last.as_ref().unwrap_or(snapshot);
         let listen = snapshot.listen_of(self.session.entrance.id).unwrap_or(0);
+        self.with_exchange(hands, snapshot, listen, Instant::now(), run)
+    }
+
+    fn with_exchange<T>(
+        &mut self,
+        hands: &mut Hands<'_>,
+        snapshot: &Arc<Snapshot>,
+        listen: usize,
+        begun: Instant,
+        run: impl FnOnce(&mut Exchange<'_>) -> T,
+    ) -> T {
         let mut exchange = Exchange {
-            shared: self.shared,
-            worker: self.worker,
-            session: self.session,
-            slot: self.slot,
+            shared: hands.shared,
+            worker: hands.worker,
+            session: &self.session,
+            slot: &self.slot,
             snapshot,
             listen,
             request: &mut self.request,
             answer: &mut self.answer,
-            begun: Instant::now(),
+            begun,
             read_on: false,
+            company: hands.company,
         };
-        let after = run(&mut exchange);
+        let ran = run(&mut exchange);
         // What was read then may have filled the slice to its end.
         self.drained &= !exchange.read_on;
-        after
+        ran
     }
 
-    fn log_raw(&mut self) {
-        if self.shared.access.is_on() {
-            self.worker.scratch.take_unread(self.request.unread());
-        }
-    }
-
-    fn park(&mut self, begun: bool, snapshot: &Snapshot) -> Parked {
-        let state = &self.session.state;
-        if state.has_news() {
-            state.clear_news();
+    fn park(&mut self, shared: &Shared, begun: bool, snapshot: &Snapshot) -> Parked {
+        if self.session.state.has_news() {
+            self.session.state.clear_news();
             return Parked::No;
         }
         let now = clock::now_ms();
         let timeouts = &snapshot.config.timeouts;
         let (kept, due_ms) = if begun {
             let due_ms = *self.head_due_ms.get_or_insert(now + millis(timeouts.header));
-            let Some(chain) = self.store() else { return Parked::NoRoom };
+            let Some(chain) = self.store(shared) else { return Parked::NoRoom };
             (Kept::Head { chain, scanned: self.scanned, due_ms }, due_ms)
         } else {
             // A client that connects and says nothing has the time of a head.
@@ -268,24 +351,24 @@ impl Visit<'_> {
         if self.slot.leave().is_err() {
             return Parked::Ended;
         }
-        if let Err(error) = self.shared.waiter.register(self.session) {
+        if let Err(error) = shared.waiter.register(&self.session) {
             if flood::passes(Level::Error, "a session cannot be watched", 0, flood::ONE) {
                 log::error!("session of {}: it cannot be watched and is closed: {error}", self.session.peer);
             }
             return Parked::Ended;
         }
-        if state.park() {
+        if self.session.state.park() {
             // Looked at after parking: a drain that begins before it finds the session parked, one that begins after it is
             // seen here.
-            let last_ms = self.shared.waiter.last_ms(self.session);
+            let last_ms = shared.waiter.last_ms(&self.session);
             if last_ms < due_ms {
                 self.session.due_ms.fetch_min(last_ms, Ordering::AcqRel);
             }
             return Parked::Yes;
         }
         // News came while it was put away.
-        state.clear_news();
-        let (first, second) = self.shared.arena.lease_pair();
+        self.session.state.clear_news();
+        let (first, second) = shared.arena.lease_pair();
         (self.request, self.answer) = (Buf::new(first), Some(Buf::new(second)));
         self.restore(self.session.take_kept());
         self.slot.enter(&self.session.socket, self.session.token.as_u64());
@@ -298,42 +381,42 @@ impl Visit<'_> {
     }
 
     /// The bytes of an unfinished head, in cells. When there are none left, the oldest such heads give theirs up.
-    fn store(&self) -> Option<crate::cells::Chain> {
+    fn store(&self, shared: &Shared) -> Option<crate::cells::Chain> {
         let bytes = self.request.unread();
-        self.shared.cells.store(bytes).or_else(|| {
-            self.shared.waiter.shed_heads(bytes.len());
-            self.shared.cells.store(bytes)
+        shared.cells.store(bytes).or_else(|| {
+            shared.waiter.shed_heads(bytes.len());
+            shared.cells.store(bytes)
         })
     }
 
     /// Whole requests go into cells, and the session to the end of the line. `false`: no room, so they are served now.
-    fn put_away(&mut self) -> bool {
-        let Some(chain) = self.shared.cells.store(self.request.unread()) else { return false };
+    fn put_away(&mut self, shared: &Shared) -> bool {
+        let Some(chain) = shared.cells.store(self.request.unread()) else { return false };
         if self.slot.leave().is_err() {
-            self.shared.waiter.close(self.session);
+            shared.waiter.close(&self.session);
             return true;
         }
         self.give_back();
         self.session.keep(Kept::Pipelined(chain));
         self.session.set_due(u64::MAX);
         self.session.state.put_away();
-        self.shared.waiter.requeue(Arc::clone(self.session));
+        shared.waiter.requeue(Arc::clone(&self.session));
         true
     }
 
-    fn end(&mut self, after: After) {
+    fn end(&mut self, shared: &Shared, after: After) {
         let cut = self.slot.leave().is_err();
         self.give_back();
         match after {
             After::Reset => {
                 self.session.socket.abort();
-                self.shared.waiter.close(self.session);
+                shared.waiter.close(&self.session);
             }
             After::Linger { blind } if !cut || blind => {
                 self.session.socket.finish_writing();
-                linger(self.shared, self.session, LINGER_BYTES, blind, clock::due_ms(LINGER));
+                linger(shared, &self.session, LINGER_BYTES, blind, clock::due_ms(LINGER));
             }
-            After::Keep | After::Close | After::Linger { .. } => self.shared.waiter.close(self.session),
+            After::Keep | After::Close | After::Linger { .. } => shared.waiter.close(&self.session),
         }
     }
 }

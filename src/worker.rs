@@ -1,22 +1,21 @@
 //! The workers: each a pair of threads, `w017.req` and `w017.rsp`, bounded in number, started once.
 //!
-//! The request thread takes a session from the channel when it holds a permit, or watches the parked ones itself
-//! (`waiter`), and runs it. Its partner sleeps until both directions of an exchange can carry bytes at once. If halves were
-//! drawn singly from one pool, N sessions could each hold one thread and wait for a second: a deadlock at exactly full load.
+//! The request thread takes sessions from the channel when it holds a permit, or watches the parked ones itself (`waiter`),
+//! and runs them: a few at once (`round`), as long as none of them blocks. Its partner sleeps until both directions of an
+//! exchange can carry bytes at once. If halves were drawn singly from one pool, N sessions could each hold one thread and
+//! wait for a second: a deadlock at exactly full load.
 //!
 //! Workers hold no sender of the channel they consume: a full channel whose consumers are all sending is dead for ever.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
 use crate::crew::{Shared, Worker};
-use crate::error::CloseReason;
+use crate::pair;
+use crate::round::{Mail, Round};
 use crate::session::Session;
 use crate::sync::Arc;
-use crate::waiter::Watched;
-use crate::{pair, visit};
 
 /// At every turn of this number a worker looks at the kept sessions before it looks at the channel.
 const KEPT_FIRST: u32 = 16;
@@ -26,34 +25,40 @@ pub fn spawn(
     index: usize,
     shared: &Arc<Shared>,
     queue: &Receiver<Arc<Session>>,
+    mail: &Arc<Mail>,
     spawn: &mut dyn FnMut(String, Box<dyn FnOnce() + Send>) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let (registry, waiter, counters) =
         (Arc::clone(&shared.registry), Arc::clone(&shared.waiter), Arc::clone(&shared.counters));
-    let (partner, response) = pair::new(index, registry, waiter, counters);
+    let (partner, response) = pair::new(registry, waiter, counters);
     let worker = Worker::new(index, partner, queue.clone());
-    let (ours, queue) = (Arc::clone(shared), queue.clone());
-    spawn(format!("w{index:03}.req"), Box::new(move || request_thread(&ours, worker, &queue)))?;
+    let (ours, queue, mail) = (Arc::clone(shared), queue.clone(), Arc::clone(mail));
+    let request = move || request_thread(&ours, worker, &queue, &Round::new(index, mail));
+    spawn(format!("w{index:03}.req"), Box::new(request))?;
     spawn(format!("w{index:03}.rsp"), Box::new(move || response.run()))
 }
 
-fn request_thread(shared: &Shared, mut worker: Worker, queue: &Receiver<Arc<Session>>) {
+fn request_thread(shared: &Shared, mut worker: Worker, queue: &Receiver<Arc<Session>>, round: &Round) {
     let index = worker.index;
     while shared.permits.acquire(index) {
+        let mut handed_over = round.take_up();
         loop {
-            let Some(session) = next(shared, &mut worker, queue) else { return };
-            if shared.permits.begin(index) {
-                // Nobody is left who watches.
-                shared.waiter.call();
-                if !queue.is_empty() {
-                    shared.permits.call_monitor();
+            if !std::mem::take(&mut handed_over) {
+                if !next(shared, &mut worker, queue, round) {
+                    return;
                 }
-            } else if !queue.is_empty() {
-                // One ring may have been for several sessions.
-                shared.waiter.ring();
+                if shared.permits.begin(index) {
+                    // Nobody is left who watches.
+                    shared.waiter.call();
+                    if !queue.is_empty() {
+                        shared.permits.call_monitor();
+                    }
+                } else if !queue.is_empty() {
+                    // One ring may have been for several sessions.
+                    shared.waiter.ring();
+                }
             }
-            run(shared, &mut worker, &session);
-            drop(session);
+            round.run(shared, &mut worker);
             if !shared.permits.end(index) {
                 worker.snapshot = None;
                 break;
@@ -62,291 +67,39 @@ fn request_thread(shared: &Shared, mut worker: Worker, queue: &Receiver<Arc<Sess
     }
 }
 
-/// The next session to run: one from the channel, or else the first parked one that has something to say; at every
-/// sixteenth turn the other way round, so that new sessions without end leave something to the kept ones. `None`: the
-/// router stops.
-fn next(shared: &Shared, worker: &mut Worker, queue: &Receiver<Arc<Session>>) -> Option<Arc<Session>> {
+/// Takes the next sessions to run: from the channel, or else parked ones that have something to say; at every sixteenth turn
+/// the other way round, so that new sessions without end leave something to the kept ones. `false`: the router stops.
+fn next(shared: &Shared, worker: &mut Worker, queue: &Receiver<Arc<Session>>, round: &Round) -> bool {
     worker.turns = worker.turns.wrapping_add(1);
     // Who has an answer to pass on does that first, then all look for sessions: so clients and backends get their messages in
     // batches, are woken less often, and find more to do each time.
     worker.yielding.yield_now();
     let mut channel_first = !worker.turns.is_multiple_of(KEPT_FIRST);
     let mut patience = Some(Duration::ZERO);
-    loop {
-        let queued = if channel_first { queue.try_recv() } else { Err(TryRecvError::Empty) };
+    while round.taken() == 0 {
+        let room = round.room(shared);
+        while channel_first && round.taken() < room {
+            match queue.try_recv() {
+                // It may have been refused meanwhile.
+                Ok(session) if session.state.take() => round.take(session),
+                Ok(_) => {}
+                Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => break,
+            }
+        }
         channel_first = true;
-        let found = match queued {
-            // It may have been refused meanwhile.
-            Ok(session) => session.state.take().then_some(session),
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => match shared.waiter.watch(&shared.registry, patience) {
-                Watched::Session(session) => Some(session),
-                Watched::Other => None,
-                Watched::Nothing => {
-                    // A sleeping worker keeps no configuration alive.
-                    worker.snapshot = None;
-                    patience = None;
-                    None
-                }
-            },
-        };
+        if round.taken() == 0 && !shared.waiter.watch(&shared.registry, patience, room, |session| round.take(session)) {
+            // A sleeping worker keeps no configuration alive.
+            worker.snapshot = None;
+            patience = None;
+        }
         if shared.permits.is_closed() {
-            return None;
-        }
-        if found.is_some() {
-            return found;
+            return false;
         }
     }
-}
-
-/// A panic costs this session, and nothing else: slices, slot and counts return in `Drop`.
-fn run(shared: &Shared, worker: &mut Worker, session: &Arc<Session>) {
-    let ran = catch_unwind(AssertUnwindSafe(|| visit::run(shared, worker, session)));
-    if ran.is_err() {
-        shared.counters.panics.add();
-        log::error!("a fault ended a session; please report what stands above this line");
-        shared.registry.slot(worker.index).cut(CloseReason::Panic);
-        worker.partner.recover();
-        let _cut = shared.registry.slot(worker.index).leave();
-        session.socket.abort();
-        shared.waiter.close(session);
-    }
+    round.take_places(shared);
+    true
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::access_log::AccessLog;
-    use crate::arena::Arena;
-    use crate::cells::Cells;
-    use crate::config;
-    use crate::config::model::{AccessFormat, AccessTarget};
-    use crate::http::forwarded::Peer;
-    use crate::metrics::Counters;
-    use crate::permits::Permits;
-    use crate::registry::Registry;
-    use crate::session::Entrance;
-    use crate::snapshot::{Published, Snapshot};
-    use crate::sync::Ordering;
-    use crate::transport::{Socket, faults};
-    use crate::waiter::Waiter;
-    use std::io::{Read, Write};
-    use std::os::unix::net::{UnixListener, UnixStream};
-    use std::path::PathBuf;
-    use std::time::Instant;
-
-    const FILE: &str = "[listen:a]\naddress = :1\n[route:r]\nrespond = 200 \"ok\"\n";
-
-    fn snapshot(generation: u64, change: impl FnOnce(&mut config::Config)) -> Snapshot {
-        let loaded = config::parse_str("a.ini", FILE, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
-        let mut config = loaded.config;
-        change(&mut config);
-        Snapshot::build(config, generation, vec![(1, 0)], None, |_| None)
-    }
-
-    fn shared() -> Arc<Shared> {
-        Arc::new(Shared {
-            arena: Arena::new(2, 4096),
-            cells: Cells::new(4096),
-            registry: Registry::new(1),
-            permits: Arc::new(Permits::new(1, 1)),
-            waiter: Waiter::new().expect("descriptors"),
-            published: Arc::new(Published::new(snapshot(1, |_| {}))),
-            counters: Arc::new(Counters::default()),
-            access: AccessLog::new(&AccessTarget::Off, AccessFormat::Combined).expect("off"),
-            via: "test".to_owned(),
-        })
-    }
-
-    /// A queued session, and its client.
-    fn session(shared: &Shared, entrance: &Arc<Entrance>) -> (Arc<Session>, UnixStream) {
-        let (ours, client) = UnixStream::pair().expect("pair");
-        let socket = Socket::accepted(ours.into(), false);
-        (shared.waiter.table.insert(socket, Peer::Unix, entrance, None, u64::MAX, 0), client)
-    }
-
-    #[test]
-    fn kept_sessions_have_a_turn_however_many_new_ones_there_are() {
-        let (shared, entrance) = (shared(), Entrance::new(1));
-        let (channel, queue) = crossbeam_channel::bounded(64);
-        let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
-        let (partner, _response) = pair::new(0, registry, waiter, Arc::clone(&shared.counters));
-        let mut worker = Worker::new(0, partner, queue.clone());
-        let (kept, mut client) = session(&shared, &entrance);
-        assert!(kept.state.take());
-        shared.waiter.register(&kept).expect("watched");
-        assert!(kept.state.park());
-        client.write_all(b"GET").expect("room");
-        let new: Vec<_> = (0..64).map(|_| session(&shared, &entrance)).collect();
-        for (session, _client) in &new {
-            channel.send(Arc::clone(session)).expect("room");
-        }
-        let taken = (0..2 * KEPT_FIRST).map(|_| next(&shared, &mut worker, &queue).expect("there are more").token);
-        assert_eq!(taken.filter(|token| *token == kept.token).count(), 1);
-    }
-
-    #[test]
-    fn after_thirty_two_pipelined_requests_the_rest_waits_for_its_turn() {
-        let (shared, entrance) = (shared(), Entrance::new(1));
-        let (_channel, queue) = crossbeam_channel::bounded(1);
-        let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
-        let (partner, _response) = pair::new(0, registry, waiter, Arc::clone(&shared.counters));
-        let mut worker = Worker::new(0, partner, queue);
-        let (greedy, mut client) = session(&shared, &entrance);
-        assert!(greedy.state.take());
-        client.write_all(&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(70)).expect("room");
-        for answered in [32, 64, 70] {
-            // Also though nobody else is known to wait.
-            run(&shared, &mut worker, &greedy);
-            assert_eq!(greedy.exchanges.load(Ordering::SeqCst), answered);
-            assert_eq!(greedy.state.take(), answered < 70, "it is queued as long as there is a rest");
-        }
-        assert!(greedy.state.is_parked());
-    }
-
-    /// From now on everything goes to this backend, whose socket file is the test's to remove.
-    fn backend_of(shared: &Shared, name: &str) -> (UnixListener, PathBuf) {
-        let path = std::env::temp_dir().join(format!("l7r-{name}-{}.sock", std::process::id()));
-        let backend = UnixListener::bind(&path).expect("bind");
-        let file = format!("[listen:a]\naddress = :1\npool = p\n[pool:p]\nbackend = unix:{}\n", path.display());
-        let loaded = config::parse_str("a.ini", &file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
-        shared.published.publish(Arc::new(Snapshot::build(loaded.config, 2, vec![(1, 0)], None, |_| None)));
-        (backend, path)
-    }
-
-    /// It was not run for a while, say, and when it goes on the answer is here and the reaper comes at the same moment.
-    #[test]
-    fn a_backend_that_is_cut_as_late_when_its_answer_is_here_costs_no_session() {
-        let shared = shared();
-        let (backend, path) = backend_of(&shared, "late");
-        let (_channel, queue) = crossbeam_channel::bounded(1);
-        let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
-        let (partner, _response) = pair::new(0, Arc::clone(&registry), waiter, Arc::clone(&shared.counters));
-        let mut worker = Worker::new(0, partner, queue);
-        let (session, mut client) = session(&shared, &Entrance::new(1));
-        assert!(session.state.take());
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("room");
-        let origin = std::thread::Builder::new().spawn(move || {
-            let (mut conn, _) = backend.accept().expect("a connection");
-            conn.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("room");
-            conn.read_to_end(&mut Vec::new()).expect("it is closed, not kept");
-        });
-        faults::after_read(move || {
-            registry.slot(0).with_sockets(|sockets| {
-                sockets.backend.as_ref().expect("it was asked").cut();
-                sockets.note(CloseReason::ResponseLate);
-            });
-        });
-        run(&shared, &mut worker, &session);
-        let mut answer = vec![0; b"HTTP/1.1 200".len()];
-        client.read_exact(&mut answer).expect("an answer");
-        assert_eq!(answer, b"HTTP/1.1 200");
-        assert!(session.state.is_parked(), "it was told that it stays");
-        drop(worker);
-        origin.expect("a thread").join().expect("no panic");
-        std::fs::remove_file(&path).expect("ours");
-    }
-
-    #[test]
-    fn a_fault_while_the_partner_runs_costs_its_session_and_nothing_else() {
-        let shared = shared();
-        let (backend, path) = backend_of(&shared, "fault");
-        let (channel, queue) = crossbeam_channel::bounded(1);
-        let mut threads = Vec::new();
-        super::spawn(0, &shared, &queue, &mut |name, run| {
-            let faulty = name.ends_with(".req");
-            let run = move || {
-                if faulty {
-                    // The first read that waits: for the rest of the first body, after the partner was woken.
-                    faults::panic_in_read();
-                }
-                run();
-            };
-            threads.push(std::thread::Builder::new().name(name).spawn(run)?);
-            Ok(())
-        })
-        .expect("threads");
-        let entrance = Entrance::new(1);
-        let begin = || {
-            let (session, mut client) = session(&shared, &entrance);
-            client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nha").expect("room");
-            channel.send(session).expect("room");
-            shared.waiter.ring();
-            (client, backend.accept().expect("a connection").0)
-        };
-        let (mut client, mut at_backend) = begin();
-        let (mut answer, mut request) = (Vec::new(), Vec::new());
-        assert!(client.read_to_end(&mut answer).is_err() || answer.is_empty(), "not a part of an answer");
-        at_backend.read_to_end(&mut request).expect("closed");
-        assert!(request.ends_with(b"\r\n\r\nha"), "and not a whole request");
-        // The next has the partner again, with the second slice, and gets an answer of its own.
-        let (mut client, mut at_backend) = begin();
-        client.write_all(b"lf").expect("room");
-        at_backend.read_exact(&mut vec![0; request.len() + 2]).expect("the whole request");
-        at_backend.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").expect("room");
-        let mut answer = vec![0; b"HTTP/1.1 200".len()];
-        client.read_exact(&mut answer).expect("an answer");
-        assert_eq!(answer, b"HTTP/1.1 200");
-        drop((client, at_backend));
-        let begun = Instant::now();
-        while (shared.arena.free(), shared.registry.running(), shared.permits.at_rest()) != (2, 0, 1) {
-            assert!(begun.elapsed() < Duration::from_secs(5), "something did not come back");
-            std::thread::yield_now();
-        }
-        assert_eq!(shared.counters.panics.value(), 1);
-        std::fs::remove_file(&path).expect("ours");
-        shared.permits.close();
-        shared.waiter.dismiss();
-        for thread in threads {
-            thread.join().expect("no fault got out");
-        }
-    }
-
-    #[test]
-    fn a_fault_costs_its_session_and_nothing_else() {
-        let shared = shared();
-        let (channel, queue) = crossbeam_channel::bounded(1);
-        let mut threads = Vec::new();
-        super::spawn(0, &shared, &queue, &mut |name, run| {
-            threads.push(std::thread::Builder::new().name(name).spawn(run)?);
-            Ok(())
-        })
-        .expect("threads");
-        let entrance = Entrance::new(1);
-        let ask = || {
-            let (session, mut client) = session(&shared, &entrance);
-            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("room");
-            channel.send(session).expect("room");
-            shared.waiter.ring();
-            let mut answer = Vec::new();
-            client.read_to_end(&mut answer).expect("closed");
-            answer
-        };
-        let is_at_rest = || {
-            (shared.arena.free(), shared.registry.running(), shared.permits.at_rest()) == (2, 0, 1)
-                && shared.waiter.table.is_empty()
-        };
-        let comes_to_rest = || {
-            let begun = Instant::now();
-            while !is_at_rest() {
-                assert!(begun.elapsed() < Duration::from_secs(5), "something did not come back");
-                std::thread::yield_now();
-            }
-        };
-        assert!(ask().starts_with(b"HTTP/1.1 200 "));
-        comes_to_rest();
-        // No file makes this: the listener of the session is not there, and the worker faults in the middle of it.
-        shared.published.publish(Arc::new(snapshot(2, |config| config.listens.clear())));
-        assert!(ask().is_empty());
-        comes_to_rest();
-        shared.published.publish(Arc::new(snapshot(3, |_| {})));
-        assert!(ask().starts_with(b"HTTP/1.1 200 "));
-        comes_to_rest();
-        assert_eq!(shared.counters.panics.value(), 1);
-        shared.permits.close();
-        shared.waiter.dismiss();
-        for thread in threads {
-            thread.join().expect("no fault got out");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! Yielding: a thread lets others run once, when it has sent a request on and before it waits for the answer, and again
-//! when it is done with a session.
+//! Yielding: a thread lets others run once, when it has sent the requests of a round on and before it waits for answers, and
+//! again when it is done with the round.
 //!
 //! When the cores are full the answer is there when it comes back, so that nobody sleeps, nobody is woken, and no core
 //! interrupts another, which is what waiting for an answer costs most of all. When they are not, it is one short system

@@ -66,7 +66,7 @@ fn who_waits_for_a_slow_backend_does_not_keep_others_from_the_workers_that_are_l
          [pool:slow]\nbackend = {slow}\n[pool:quick]\nbackend = {quick}\n",
         16 * cores
     ));
-    assert_eq!(router.counter("permits"), 8 * cores as u64, "about eight a core");
+    assert_eq!(router.counter("permits"), 2 * cores as u64, "two a core");
     let mut stuck: Vec<Client> = (0..12 * cores).map(|_| router.client()).collect();
     for client in &mut stuck {
         client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -1,6 +1,7 @@
 //! What a look of the reaper cuts, and when.
 
 use super::*;
+use crate::company::Company;
 use crate::transport::Socket;
 use std::os::unix::net::UnixStream;
 
@@ -24,7 +25,7 @@ fn a_late_head_is_cut_at_its_limit_and_not_before() {
     assert_eq!(slot.cut_reason(), None);
     look(&slot, &mut seen, start + Duration::from_secs(5), None);
     assert_eq!(slot.cut_reason(), Some(CloseReason::ResponseLate));
-    assert_eq!(backend.read(&mut [0; 1]).expect("woken"), 0);
+    assert_eq!(backend.read(&mut [0; 1], Company::NONE).expect("woken"), 0);
 }
 
 #[test]
@@ -50,7 +51,7 @@ fn an_answer_is_not_late_while_its_request_is_on_its_way() {
 fn a_client_that_acknowledges_slowly_is_not_cut_and_one_that_stops_is() {
     let slot = Slot::default();
     let (client, mut peer) = pair();
-    client.write(&[std::io::IoSlice::new(&[b'x'; 2000])]).expect("room");
+    client.write(&[std::io::IoSlice::new(&[b'x'; 2000])], Company::NONE).expect("room");
     slot.enter(&client, 1);
     slot.response.wait(Waiting::new(Phase::ClientWrite, Duration::from_secs(1)));
     let start = Instant::now();
@@ -121,7 +122,8 @@ fn of_a_body_counts_what_the_client_sent_and_not_what_the_backend_took() {
         let start = Instant::now();
         let ended = looked(&slot, &mut SeenSlot::nothing(start), 0..201, start, |_| {
             slot.request.moved(reading, each);
-            slot.request.moved(writing, backend.write(&[std::io::IoSlice::new(&[b'x'; 100])]).expect("room"));
+            slot.request
+                .moved(writing, backend.write(&[std::io::IoSlice::new(&[b'x'; 100])], Company::NONE).expect("room"));
             slot.request.wait(reading);
         });
         assert_eq!(ended, due, "{each} bytes every 100 ms");
@@ -140,7 +142,7 @@ fn of_an_answer_counts_what_the_client_acknowledged_over_the_time_of_send() {
         let (slot, [client, _backend], [mut at_client, _at_backend]) = exchange(None);
         let start = Instant::now();
         let ended = looked(&slot, &mut SeenSlot::nothing(start), 0..150, start, |_| {
-            let n = client.write(&[std::io::IoSlice::new(&[b'x'; 100])]).expect("room");
+            let n = client.write(&[std::io::IoSlice::new(&[b'x'; 100])], Company::NONE).expect("room");
             slot.response.moved(writing, n);
             slot.response.wait(writing);
             if reads {

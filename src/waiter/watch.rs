@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::event::epoll;
 use rustix::io::Errno;
 
-use super::{BELL, SWEEP, Waiter, signal, timespec};
+use super::{BELL, SWEEP, TAKE_MAX, Waiter, signal, timespec};
 use crate::error::CloseReason;
 use crate::park::{OnEvent, ParkState};
 use crate::registry::{Phase, Registry};
@@ -16,32 +16,27 @@ use crate::sync::{Arc, Ordering, ask_kernel, fence, sleep};
 pub(super) const NO_EVENT: epoll::Event =
     epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(BELL) };
 
-/// What a worker that watched has got.
-#[derive(Debug)]
-pub enum Watched {
-    /// A session, which runs now.
-    Session(Arc<Session>),
-    /// The bell, or an event that changes nothing for it.
-    Other,
-    /// Nothing came in time.
-    Nothing,
-}
-
 impl Waiter {
-    /// A free worker waits for a parked session that has something to say, and runs it then; `patience`: not for longer.
-    pub fn watch(&self, registry: &Registry, patience: Option<Duration>) -> Watched {
+    /// A free worker waits for parked sessions that have something to say, and runs them then: up to `most` are `taken`, and
+    /// what else there is stays with the kernel, for others to take. `patience`: not for longer. `false`: nothing came in time.
+    pub fn watch(
+        &self,
+        registry: &Registry,
+        patience: Option<Duration>,
+        most: usize,
+        mut taken: impl FnMut(Arc<Session>),
+    ) -> bool {
         if !self.watched.load(Ordering::Relaxed) {
             self.watched.store(true, Ordering::Relaxed);
         }
-        // One event: what else there is stays with the kernel, for others to take.
-        let mut events = [NO_EVENT];
-        match self.poll(&mut events, patience) {
-            [] => Watched::Nothing,
-            [event, ..] => match self.event(event, registry, ParkState::event_and_take) {
-                Some(session) => Watched::Session(session),
-                None => Watched::Other,
-            },
+        let mut events = [NO_EVENT; TAKE_MAX];
+        let found = self.poll(&mut events[..most.clamp(1, TAKE_MAX)], patience);
+        for event in found {
+            if let Some(session) = self.event(event, registry, ParkState::event_and_take) {
+                taken(session);
+            }
         }
+        !found.is_empty()
     }
 
     /// Events, as many as fit; none after `patience`.
@@ -75,7 +70,7 @@ impl Waiter {
                 // A reset ends the exchange. An end of input does not: a client may finish writing and wait for its
                 // answer. On a Unix socket HUP means that the peer is gone for good, on TCP only ERR does; what it sent
                 // before it went is still passed on.
-                let slot = registry.slot(session.worker.load(Ordering::Acquire));
+                let slot = registry.slot(session.slot.load(Ordering::Acquire));
                 // Its worker says what it waits for and then looks whether the session is hung up: one of the two is seen.
                 fence(Ordering::SeqCst);
                 let closed = !session.socket.is_tcp() && flags.contains(epoll::EventFlags::HUP);
@@ -111,6 +106,18 @@ mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
 
+    /// Whether something came, and the sessions that run now.
+    fn watch(
+        waiter: &Waiter,
+        registry: &Registry,
+        patience: Option<Duration>,
+        most: usize,
+    ) -> (bool, Vec<Arc<Session>>) {
+        let mut taken = Vec::new();
+        let came = waiter.watch(registry, patience, most, |session| taken.push(session));
+        (came, taken)
+    }
+
     const NOW: Option<Duration> = Some(Duration::ZERO);
     const SOON: Option<Duration> = Some(Duration::from_secs(5));
 
@@ -123,13 +130,14 @@ mod tests {
         assert!(session.state.take());
         waiter.register(&session).expect("watched");
         assert!(session.state.park());
-        assert!(matches!(waiter.watch(&registry, NOW), Watched::Nothing));
+        assert!(!watch(&waiter, &registry, NOW, 1).0);
         theirs.write_all(b"GET").expect("room");
-        assert!(matches!(waiter.watch(&registry, SOON), Watched::Session(found) if found.token == session.token));
+        let (_, taken) = watch(&waiter, &registry, SOON, 1);
+        assert_eq!(taken.iter().map(|taken| taken.token).collect::<Vec<_>>(), [session.token]);
         assert!(!session.state.is_queued() && !session.state.is_parked());
         // While it runs, news of it are told to it and to nobody else.
         theirs.write_all(b" /").expect("room");
-        assert!(matches!(waiter.watch(&registry, SOON), Watched::Other));
+        assert!(matches!(watch(&waiter, &registry, SOON, 1), (true, none) if none.is_empty()));
         assert!(session.state.has_news() && !session.state.park());
     }
 
@@ -137,11 +145,11 @@ mod tests {
     fn the_bell_rings_once_and_at_the_end_for_everybody() {
         let (waiter, registry) = (Waiter::new().expect("descriptors"), Registry::new(1));
         waiter.ring();
-        assert!(matches!(waiter.watch(&registry, SOON), Watched::Other));
-        assert!(matches!(waiter.watch(&registry, NOW), Watched::Nothing));
+        assert!(matches!(watch(&waiter, &registry, SOON, 1), (true, none) if none.is_empty()));
+        assert!(!watch(&waiter, &registry, NOW, 1).0);
         waiter.dismiss();
         for _ in 0..2 {
-            assert!(matches!(waiter.watch(&registry, SOON), Watched::Other));
+            assert!(matches!(watch(&waiter, &registry, SOON, 1), (true, none) if none.is_empty()));
         }
     }
 }

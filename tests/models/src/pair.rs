@@ -42,7 +42,7 @@ impl Worker {
     fn new() -> Self {
         let (registry, counters) = (Registry::new(1), Arc::new(Counters::default()));
         let waiter = Waiter::new().expect("descriptors");
-        let (partner, response) = pair::new(0, Arc::clone(&registry), waiter, Arc::clone(&counters));
+        let (partner, response) = pair::new(Arc::clone(&registry), waiter, Arc::clone(&counters));
         let thread = thread::spawn(move || response.run());
         let (arena, snapshot) = (Arena::new(2, 512), Arc::new(snapshot(1)));
         Self { registry, arena, snapshot, counters, partner, thread }
@@ -70,6 +70,7 @@ impl Worker {
             backend: Arc::clone(&backend),
             buf: Buf::new(buf),
             snapshot: Arc::clone(&self.snapshot),
+            slot: 0,
             kind: JobKind::Response(facts),
         });
         Exchange { client, at_client, backend, _at_backend: at_backend }

@@ -115,7 +115,7 @@ impl Router {
     }
 }
 
-fn spawn(router: &Arc<Router>, run: impl FnOnce(&Router) + 'static) -> thread::JoinHandle<()> {
+fn spawn<T: 'static>(router: &Arc<Router>, run: impl FnOnce(&Router) -> T + 'static) -> thread::JoinHandle<T> {
     let router = Arc::clone(router);
     thread::spawn(move || run(&router))
 }
@@ -171,5 +171,71 @@ fn a_permit_is_never_in_two_hands() {
         other.join().expect("no panic");
         monitor.join().expect("no panic");
         assert_eq!(router.permits.at_rest(), 1, "held by one of them, or free");
+    });
+}
+
+/// A worker goes to sleep while another takes a place that is free: whoever has the place finds a sleeper.
+#[test]
+fn who_lets_sessions_go_finds_a_sleeper() {
+    check(Some(3), || {
+        let router = Router::new(1);
+        assert!(router.permits.acquire(0));
+        router.permits.begin(0);
+        let other = spawn(&router, |router| router.permits.acquire(1));
+        // The permit is wanted too.
+        let monitor = spawn(&router, |router| router.permits.run_monitor(|| 1));
+        if router.permits.take_places(1) == 1 {
+            let sleeper = router.permits.promise().expect("a sleeper for each place");
+            router.permits.hand_over(0, sleeper);
+        }
+        router.permits.close();
+        other.join().expect("no panic");
+        monitor.join().expect("no panic");
+    });
+}
+
+/// A stop comes while sessions are handed over: the sleeper is woken for them, or it was too late to let them go.
+#[test]
+fn what_is_handed_over_at_a_stop_is_in_one_hand() {
+    check(Some(3), || {
+        let router = Router::new(1);
+        assert!(router.permits.acquire(0));
+        router.permits.begin(0);
+        let other = spawn(&router, |router| router.permits.acquire(1));
+        let stop = spawn(&router, |router| router.permits.close());
+        let promised = router.permits.promise();
+        if let Some(sleeper) = promised {
+            router.permits.hand_over(0, sleeper);
+        }
+        stop.join().expect("no panic");
+        assert_eq!(other.join().expect("no panic"), promised.is_some());
+    });
+}
+
+/// The permit of a stuck worker is taken back while it has the place of the only sleeper: who gets that back wakes it.
+#[test]
+fn who_sleeps_for_a_place_is_woken_by_whoever_gives_one_back() {
+    check(Some(3), || {
+        let router = Router::new(1);
+        assert!(router.permits.acquire(0));
+        router.permits.begin(0);
+        let other = spawn(&router, |router| router.permits.acquire(1));
+        let places = router.permits.take_places(1);
+        // It takes back at its second look, which comes after the third time it asks.
+        let (asked, looks) = (AtomicUsize::new(0), Arc::new(Done::default()));
+        let second = Arc::clone(&looks);
+        let monitor = spawn(&router, move |router| {
+            router.permits.run_monitor(|| {
+                if asked.fetch_add(1, Ordering::SeqCst) == 2 {
+                    second.tell();
+                }
+                1
+            });
+        });
+        looks.wait();
+        router.permits.give_places(places);
+        assert!(other.join().expect("no panic"));
+        router.permits.close();
+        monitor.join().expect("no panic");
     });
 }

@@ -16,14 +16,15 @@ use layer7router::crew::{Shared, Worker};
 use layer7router::error::CloseReason;
 use layer7router::http::forwarded::Peer;
 use layer7router::metrics::Counters;
+use layer7router::pair;
 use layer7router::permits::Permits;
 use layer7router::registry::{Phase, Registry, Waiting};
+use layer7router::round::{Mail, Round};
 use layer7router::session::{Entrance, Session};
 use layer7router::snapshot::Published;
 use layer7router::sync::{Arc, Ordering, ask_kernel, fence};
 use layer7router::transport::Socket;
-use layer7router::waiter::{Waiter, Watched};
-use layer7router::{pair, visit};
+use layer7router::waiter::Waiter;
 use loom::thread;
 
 use crate::support::{check, snapshot};
@@ -60,18 +61,25 @@ impl Router {
 
     fn worker(&self, index: usize) -> Worker {
         let (registry, waiter) = (Arc::clone(&self.shared.registry), Arc::clone(&self.shared.waiter));
-        let (partner, _) = pair::new(index, registry, waiter, Arc::clone(&self.shared.counters));
+        let (partner, _) = pair::new(registry, waiter, Arc::clone(&self.shared.counters));
         Worker::new(index, partner, self.queue.clone())
     }
 
     /// Looks once for a session that has something to say, and runs it. Whether there was an event.
     fn watch(&self, worker: &mut Worker) -> bool {
-        match self.shared.waiter.watch(&self.shared.registry, Some(Duration::ZERO)) {
-            Watched::Session(session) => visit::run(&self.shared, worker, &session),
-            Watched::Other => {}
-            Watched::Nothing => return false,
+        let mut taken = None;
+        let came =
+            self.shared.waiter.watch(&self.shared.registry, Some(Duration::ZERO), 1, |session| taken = Some(session));
+        if let Some(session) = taken {
+            self.run(worker, session);
         }
-        true
+        came
+    }
+
+    fn run(&self, worker: &mut Worker, session: Arc<Session>) {
+        let round = Round::new(worker.index, Mail::new(WORKERS));
+        round.take(session);
+        round.run(&self.shared, worker);
     }
 
     fn write(client: &mut UnixStream, text: &str) {
@@ -85,7 +93,7 @@ impl Router {
         thread::spawn(move || {
             let mut worker = router.worker(0);
             assert!(session.state.take());
-            visit::run(&router.shared, &mut worker, &session);
+            router.run(&mut worker, session);
         })
     }
 

@@ -1,0 +1,243 @@
+//! A round: the sessions that a worker has in hand at once, and how none of them waits for another's peer.
+//!
+//! A worker takes what has something to say, a few at a time. It sends on the requests of all of them, lets others run, and
+//! passes on the answers that have come meanwhile: so the backend is woken once for several requests and finds more to do, and
+//! there is one look for sessions and one yield for all. Alone, each request costs a wake-up on either side.
+//!
+//! ```text
+//!  new sessions ──▶ visit: head, plan, request ──▶ asked ──▶ visit: answer ──▶ parked, or asked again
+//!                     │ would block                            │ would block
+//!                     └──────── all others: to a worker that sleeps ◀───────┘
+//! ```
+//!
+//! Whatever blocks in a visit first lets the others go (`company`): a worker that sleeps is woken, and has them and the permit.
+//! There always is one, because each session in hand but the first has the place of a worker that may not wake meanwhile
+//! (`permits`). So never more sessions run than there are workers, and a round of one, which is what is left when all of them
+//! are in use, is what a worker without rounds would do. Not here: what a visit does, and which sessions have something to say.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::company::{Company, Others};
+use crate::crew::{Shared, Worker};
+use crate::session::Session;
+use crate::sync::{Arc, Mutex};
+use crate::visit::{self, Hands, Step, Visit};
+use crate::waiter::TAKE_MAX;
+
+/// What a worker has in hand, besides the session that it serves.
+#[derive(Debug)]
+struct InHand {
+    /// Taken, and not begun.
+    new: VecDeque<Arc<Session>>,
+    /// Their answers are awaited.
+    asked: VecDeque<Visit>,
+    /// Places of other workers, for all sessions in hand but one.
+    places: usize,
+}
+
+impl InHand {
+    fn nothing() -> Self {
+        let (new, asked) = (VecDeque::with_capacity(TAKE_MAX), VecDeque::with_capacity(TAKE_MAX));
+        Self { new, asked, places: 0 }
+    }
+
+    fn len(&self) -> usize {
+        self.new.len() + self.asked.len()
+    }
+}
+
+/// A worker's round.
+#[derive(Debug)]
+pub struct Round {
+    worker: usize,
+    in_hand: RefCell<InHand>,
+    mail: Arc<Mail>,
+}
+
+/// Where a round is left for the worker that is woken for it.
+#[derive(Debug)]
+pub struct Mail(Vec<Mutex<Option<InHand>>>);
+
+impl Mail {
+    /// A place for each worker.
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self((0..workers).map(|_| Mutex::new(None)).collect()))
+    }
+}
+
+impl Round {
+    /// Of worker `worker`, with nothing in hand.
+    pub fn new(worker: usize, mail: Arc<Mail>) -> Self {
+        Self { worker, in_hand: RefCell::new(InHand::nothing()), mail }
+    }
+
+    /// Takes up what another worker let go, if this one was woken for that.
+    pub fn take_up(&self) -> bool {
+        let Some(passed) = self.mail.0[self.worker].lock().take() else { return false };
+        *self.in_hand.borrow_mut() = passed;
+        true
+    }
+
+    /// Sessions that can be taken now.
+    pub fn room(&self, shared: &Shared) -> usize {
+        1 + shared.permits.places().min(TAKE_MAX - 1)
+    }
+
+    /// A session that runs from now on: it is taken.
+    pub fn take(&self, session: Arc<Session>) {
+        self.in_hand.borrow_mut().new.push_back(session);
+    }
+
+    /// Sessions that were taken.
+    pub fn taken(&self) -> usize {
+        self.in_hand.borrow().new.len()
+    }
+
+    /// All but the first need a place; those for which there is none any more wait for their turn on the channel.
+    pub fn take_places(&self, shared: &Shared) {
+        let mut in_hand = self.in_hand.borrow_mut();
+        let wanted = in_hand.new.len().saturating_sub(1);
+        in_hand.places = shared.permits.take_places(wanted);
+        while in_hand.new.len() > 1 + in_hand.places {
+            if let Some(session) = in_hand.new.pop_back() {
+                session.state.put_away();
+                shared.waiter.requeue(session);
+            }
+        }
+    }
+
+    /// Runs all of them until each is parked or closed, or somebody else's.
+    pub fn run(&self, shared: &Shared, worker: &mut Worker) {
+        while let Some(session) = self.next_new() {
+            let mut visit = None;
+            let step = self.step(shared, worker, |hands| {
+                visit = visit::enter(hands.shared, &session);
+                visit.as_mut().map_or(Step::Over, |visit| visit.run(hands))
+            });
+            self.put_down(shared, worker, step, visit, &session);
+        }
+        let mut waited = false;
+        while let Some(left) = self.left(shared) {
+            if !std::mem::take(&mut waited) {
+                let Worker { yielding, index, .. } = &mut *worker;
+                shared.permits.yielding(*index, || yielding.yield_now());
+            }
+            let mut served = false;
+            for _ in 0..left {
+                // Fewer, if they were let go.
+                let Some(mut visit) = self.next_asked() else { break };
+                if left > 1 && !visit.is_answered() {
+                    self.in_hand.borrow_mut().asked.push_back(visit);
+                    continue;
+                }
+                served = true;
+                let step = self.step(shared, worker, |hands| visit.answer(hands));
+                let session = Arc::clone(&visit.session);
+                self.put_down(shared, worker, step, Some(visit), &session);
+            }
+            if !served {
+                self.wait();
+                waited = true;
+            }
+        }
+    }
+
+    /// A part of one visit. `None`: a fault, which costs this session and nothing else.
+    fn step(&self, shared: &Shared, worker: &mut Worker, run: impl FnOnce(&mut Hands<'_>) -> Step) -> Option<Step> {
+        self.settle(shared, 1);
+        let rest = Rest { round: self, shared };
+        let mut hands = Hands { shared, worker, company: Company::of(&rest) };
+        catch_unwind(AssertUnwindSafe(|| run(&mut hands))).ok()
+    }
+
+    fn put_down(
+        &self,
+        shared: &Shared,
+        worker: &mut Worker,
+        step: Option<Step>,
+        visit: Option<Visit>,
+        session: &Arc<Session>,
+    ) {
+        shared.permits.progress(self.worker);
+        match (step, visit) {
+            (Some(Step::Asked), Some(visit)) => self.in_hand.borrow_mut().asked.push_back(visit),
+            (Some(_), _) => {}
+            (None, visit) => {
+                shared.counters.panics.add();
+                log::error!("a fault ended a session; please report what stands above this line");
+                match visit {
+                    Some(visit) => visit.fault(shared, &worker.partner),
+                    None => {
+                        session.socket.abort();
+                        shared.waiter.close(session);
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_new(&self) -> Option<Arc<Session>> {
+        self.in_hand.borrow_mut().new.pop_front()
+    }
+
+    fn next_asked(&self) -> Option<Visit> {
+        self.in_hand.borrow_mut().asked.pop_front()
+    }
+
+    /// Those whose answers are awaited; `None` when there are none.
+    fn left(&self, shared: &Shared) -> Option<usize> {
+        self.settle(shared, 0);
+        Some(self.in_hand.borrow().asked.len()).filter(|left| *left > 0)
+    }
+
+    /// Gives back the places of sessions that are over. `serving`: one more is in hand than stands here.
+    fn settle(&self, shared: &Shared, serving: usize) {
+        let mut in_hand = self.in_hand.borrow_mut();
+        let needed = (in_hand.len() + serving).saturating_sub(1);
+        let surplus = in_hand.places.saturating_sub(needed);
+        in_hand.places -= surplus;
+        drop(in_hand);
+        shared.permits.give_places(surplus);
+    }
+
+    /// Until the answer of any of them is here, or its connection was cut.
+    fn wait(&self) {
+        let in_hand = self.in_hand.borrow();
+        let Some(first) = in_hand.asked.front().and_then(Visit::awaited) else { return };
+        let mut fds: [_; TAKE_MAX] = std::array::from_fn(|n| {
+            PollFd::new(in_hand.asked.get(n).and_then(Visit::awaited).unwrap_or(first), PollFlags::IN)
+        });
+        // An error is a signal that came: they are looked at again, as after any other end of the wait.
+        let _woken = poll(&mut fds[..in_hand.asked.len()], None);
+    }
+}
+
+/// The others, while one of them is served.
+#[derive(Debug)]
+struct Rest<'a> {
+    round: &'a Round,
+    shared: &'a Shared,
+}
+
+impl Others for Rest<'_> {
+    fn are_there(&self) -> bool {
+        self.round.in_hand.borrow().len() > 0
+    }
+
+    fn let_go(&self) {
+        let Round { worker, in_hand, mail } = self.round;
+        let permits = &self.shared.permits;
+        let Some(sleeper) = permits.promise() else { return };
+        let mut passed = std::mem::replace(&mut *in_hand.borrow_mut(), InHand::nothing());
+        // All of them had one, and whoever is woken brings none along: that of one of them is its own from now on.
+        let surplus = passed.places.saturating_sub(passed.len());
+        passed.places -= surplus + 1;
+        *mail.0[sleeper].lock() = Some(passed);
+        permits.hand_over(*worker, sleeper);
+        permits.give_places(surplus);
+    }
+}
