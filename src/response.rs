@@ -187,15 +187,16 @@ impl ResponseHalf<'_> {
     }
 
     fn read_head(&self, buf: &mut Buf, outcome: &mut Outcome) -> Result<usize, Fault> {
+        let limit = self.snapshot.config.limits.header_size;
         let mut scanned = 0;
         loop {
             match scan_response(buf.unread(), scanned) {
-                Scan::Whole { len, .. } => return Ok(len),
+                Scan::Whole { len, .. } if len <= limit => return Ok(len),
                 Scan::Bad(why) => return Err(bad(why)),
-                Scan::Partial { scanned: so_far, .. } => scanned = so_far,
-            }
-            if buf.space().is_empty() {
-                return Err(bad_answer("the backend's head is larger than a slice"));
+                Scan::Partial { scanned: so_far, .. } if buf.unread().len() < limit => scanned = so_far,
+                Scan::Whole { .. } | Scan::Partial { .. } => {
+                    return Err(bad_answer("the backend's head is larger than this server takes"));
+                }
             }
             // No progress is told until the head is whole: its deadline is for all of it.
             self.slot.response.wait(Waiting::new(Phase::ResponseHead, self.facts.response_limit));

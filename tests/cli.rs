@@ -74,7 +74,7 @@ fn mistakes_are_explained_where_they_are() {
         ("[server]\nworkers = 32 # note\n", &["config.ini:8:", "comment"][..]),
         ("[server]\nworkers = 3\nworkers = 4\n", &["config.ini:9:", "8"]),
         ("[pool:app]\nbackend = 127.0.0.1:1\n", &["config.ini:7:", "5"]),
-        ("[limits]\nheader_size = 64k\n", &["config.ini:8:", "slice_size"]),
+        ("[limits]\nheader_size = 512k\n", &["config.ini:8:", "slice_size"]),
         ("[route:a]\npath = v1\npool = app\n", &["config.ini:8:", "/"]),
         ("[route:a]\npath = /a\n", &["config.ini:7:", "pool", "redirect", "respond"]),
         ("[server]\nworkers = ${L7R_TEST_UNSET}\n", &["config.ini:8:", "L7R_TEST_UNSET"]),

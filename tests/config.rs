@@ -233,7 +233,7 @@ fn the_keys_that_repeat_are_those_of_the_issue() {
 fn defaults_are_those_of_the_issue() {
     let config = good(FOUR_LINES).config;
     let (server, timeouts, limits) = (&config.server, &config.timeouts, &config.limits);
-    assert_eq!((server.workers, server.queue, server.slice_size), (256, 1024, 32 << 10));
+    assert_eq!((server.workers, server.queue, server.slice_size), (256, 1024, 256 << 10));
     assert_eq!((server.drain_timeout, server.scheduling), (Duration::from_secs(30), Scheduling::Normal));
     assert_eq!(server.pid_file, None);
     let seconds = [

@@ -46,7 +46,7 @@ fn forty_kilobytes_of_pipelined_requests_are_all_answered() {
 #[test]
 fn what_a_full_slice_has_left_in_the_kernel_is_read_though_no_event_tells_of_it() {
     let origin = Origin::bind();
-    let router = Router::to_with(&origin, "[server]\nworkers = 1");
+    let router = Router::to_with(&origin, "[server]\nworkers = 1\nslice_size = 32k\n");
     let mut client = router.client();
     client.send("GET /0 HTTP/1.1\r\nHost: a\r\n\r\n");
     let (mut conn, _) = origin.accept_request();

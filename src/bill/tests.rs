@@ -7,7 +7,7 @@ use super::*;
 
 const NEED: Need = Need {
     workers: 256,
-    slice_size: 32 * 1024,
+    slice_size: 256 * 1024,
     head_buffers: 64 * 1024,
     cells: 16 * 1024 * 1024,
     listeners: 2,
@@ -35,7 +35,7 @@ fn sentences(need: &Need, host: &Host) -> Vec<String> {
 fn the_bill_adds_up() {
     let bill = Bill::of(&NEED, &RICH);
     assert_eq!(bill.threads, 520);
-    assert_eq!(bill.slices, 16 << 20);
+    assert_eq!(bill.slices, 128 << 20);
     assert_eq!(bill.stacks, 65 << 20);
     assert_eq!(bill.mappings, 4 * 520 + 100);
     assert_eq!(bill.descriptors_min, 512 + 2 + 64);
@@ -140,7 +140,7 @@ fn it_prints_aligned_lines() {
         Bill::of(&NEED, &host).to_string(),
         "\
 workers       256: 512 threads and 8 more, 65 MiB of stacks (address space; about 10 KiB of each is touched)
-slices        512 x 32 KiB = 16 MiB (touched only when used)
+slices        512 x 256 KiB = 128 MiB (touched only when used)
 head buffers  256 x 64 KiB = 16 MiB
 parked heads  16 MiB
 descriptors   20000 available, up to 19422 sessions

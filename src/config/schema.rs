@@ -227,7 +227,7 @@ keys! {
         "The one capacity number: two threads and two slices each (restart).";
     QUEUE: Server "queue" Kind::Count { min: 1, max: 1_048_576 }, once, Some("1024"), "",
         "Sessions that may wait for a worker (restart).";
-    SLICE_SIZE: Server "slice_size" Kind::Size { min: 4 * KIB, max: MIB }, once, Some("32k"), "",
+    SLICE_SIZE: Server "slice_size" Kind::Size { min: 4 * KIB, max: MIB }, once, Some("256k"), "",
         "Bytes of one slice; a head must fit in it (restart).";
     DRAIN_TIMEOUT: Server "drain_timeout" Kind::Duration { min_ms: 0, max_ms: DAY }, once, Some("30s"), "",
         "What running exchanges get after SIGTERM (restart).";
