@@ -5,8 +5,8 @@
 
 use crate::desk::Shelf;
 
-/// Bytes of a slice, one a direction.
-pub const SLICE: usize = 32 * 1024;
+/// Bytes of a slice, one a direction: the product's default.
+pub const SLICE: usize = 256 * 1024;
 /// Below this much room at the end, what is unread moves to the front first.
 const ROOM_MIN: usize = 2048;
 
