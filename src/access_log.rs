@@ -47,12 +47,17 @@ pub struct Entry<'a> {
     pub generation: u64,
 }
 
-/// A thread's own part: what of the request is logged, taken before its bytes are gone, and the line that is being made.
-#[derive(Debug)]
-pub struct Scratch {
+/// What of a request is logged, taken before its bytes are gone. A session's own: a worker has several in hand.
+#[derive(Debug, Default)]
+pub struct Seen {
     request_line: Vec<u8>,
     referer: Vec<u8>,
     agent: Vec<u8>,
+}
+
+/// A thread's own part: the line that is being made.
+#[derive(Debug)]
+pub struct Scratch {
     line: Vec<u8>,
     clf: Date,
     rfc3339: Date,
@@ -60,18 +65,11 @@ pub struct Scratch {
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self {
-            request_line: Vec::new(),
-            referer: Vec::new(),
-            agent: Vec::new(),
-            line: Vec::new(),
-            clf: Date::clf(),
-            rfc3339: Date::rfc3339(),
-        }
+        Self { line: Vec::new(), clf: Date::clf(), rfc3339: Date::rfc3339() }
     }
 }
 
-impl Scratch {
+impl Seen {
     /// What came as the request line, and the fields `Referer` and `User-Agent`.
     pub fn take(&mut self, request_line: &[&[u8]], referer: Option<&[u8]>, agent: Option<&[u8]>) {
         self.request_line.clear();
@@ -164,12 +162,13 @@ impl AccessLog {
     }
 
     /// One line. Never waits for a disk.
-    pub fn log(&self, entry: &Entry<'_>, scratch: &mut Scratch) {
+    pub fn log(&self, entry: &Entry<'_>, seen: &Seen, scratch: &mut Scratch) {
         if !self.is_on() {
             return;
         }
         scratch.line.clear();
-        let made = if self.json.load(Ordering::Relaxed) { scratch.json(entry) } else { scratch.combined(entry) };
+        let made =
+            if self.json.load(Ordering::Relaxed) { scratch.json(entry, seen) } else { scratch.combined(entry, seen) };
         debug_assert!(made.is_ok(), "writing into memory");
         self.queue.append(&scratch.line);
     }
@@ -198,8 +197,8 @@ fn output(target: &AccessTarget) -> io::Result<Output> {
 }
 
 impl Scratch {
-    fn combined(&mut self, entry: &Entry<'_>) -> io::Result<()> {
-        let Self { request_line, referer, agent, line, clf, .. } = self;
+    fn combined(&mut self, entry: &Entry<'_>, seen: &Seen) -> io::Result<()> {
+        let (Self { line, clf, .. }, Seen { request_line, referer, agent }) = (self, seen);
         write!(line, "{} - - [", entry.client)?;
         line.extend_from_slice(clf.now());
         line.extend_from_slice(b"] \"");
@@ -229,8 +228,8 @@ impl Scratch {
         Ok(())
     }
 
-    fn json(&mut self, entry: &Entry<'_>) -> io::Result<()> {
-        let Self { request_line, referer, agent, line, rfc3339, .. } = self;
+    fn json(&mut self, entry: &Entry<'_>, seen: &Seen) -> io::Result<()> {
+        let (Self { line, rfc3339, .. }, Seen { request_line, referer, agent }) = (self, seen);
         line.extend_from_slice(b"{\"time\":\"");
         line.extend_from_slice(rfc3339.now());
         write!(line, "\",\"client\":\"{}\",\"request\":\"", entry.client)?;
@@ -310,9 +309,9 @@ mod tests {
 
     #[test]
     fn combined_format_comes_first_and_pairs_follow() {
-        let mut scratch = Scratch::default();
-        scratch.take(&[b"GET ", b"/\"\n\xff", b" HTTP/1.1"], None, Some(b"curl"));
-        scratch.combined(&entry()).expect("memory");
+        let (mut scratch, mut seen) = (Scratch::default(), Seen::default());
+        seen.take(&[b"GET ", b"/\"\n\xff", b" HTTP/1.1"], None, Some(b"curl"));
+        scratch.combined(&entry(), &seen).expect("memory");
         let line = String::from_utf8(scratch.line).expect("ASCII");
         assert!(line.starts_with("unix: - - ["), "{line}");
         assert!(
@@ -326,9 +325,9 @@ mod tests {
 
     #[test]
     fn json_strings_cannot_be_broken_out_of() {
-        let mut scratch = Scratch::default();
-        scratch.take(&[b"GET /\"\\\n HTTP/1.1"], None, None);
-        scratch.json(&entry()).expect("memory");
+        let (mut scratch, mut seen) = (Scratch::default(), Seen::default());
+        seen.take(&[b"GET /\"\\\n HTTP/1.1"], None, None);
+        scratch.json(&entry(), &seen).expect("memory");
         let line = String::from_utf8(scratch.line).expect("ASCII");
         assert!(line.contains(r#""request":"GET /\"\\\u000A HTTP/1.1""#), "{line}");
         assert!(line.ends_with(",\"end\":\"ok\",\"gen\":3}\n"), "{line}");

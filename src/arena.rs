@@ -5,7 +5,7 @@
 
 use crate::sync::{Arc, Mutex};
 
-/// `2 x workers` slices behind one lock.
+/// `2 x workers` slices behind one lock: as many sessions run at most.
 #[derive(Debug)]
 pub struct Arena {
     inner: Mutex<Inner>,
@@ -47,7 +47,7 @@ impl Arena {
 
     /// The two slices of a session, under one lock.
     ///
-    /// There are two for each worker and only a worker that runs a session holds any, so this cannot run out.
+    /// There are two for each session that may run (`permits`), so this cannot run out.
     pub fn lease_pair(self: &Arc<Self>) -> (Lease, Lease) {
         let mut inner = self.inner.lock();
         let first = inner.lend();
@@ -83,7 +83,7 @@ impl Arena {
 
 impl Inner {
     fn lend(&mut self) -> (usize, &'static mut [u8]) {
-        let (number, slice) = self.free.pop().expect("two slices for each worker, and only workers lease");
+        let (number, slice) = self.free.pop().expect("two slices for each session that may run");
         if !std::mem::replace(&mut self.touched[number], true) {
             self.touched_count += 1;
         }

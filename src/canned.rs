@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::access_log::{AccessLog, Entry, Scratch};
+use crate::access_log::{AccessLog, Entry, Scratch, Seen};
 use crate::answer::{Asker, OwnAnswer};
 use crate::clock::Date;
 use crate::error::CloseReason;
@@ -25,6 +25,7 @@ pub struct Canned {
     published: Arc<Published>,
     ids: IdMaker,
     date: Date,
+    seen: Seen,
     scratch: Scratch,
     text: Vec<u8>,
 }
@@ -37,6 +38,7 @@ impl Canned {
             published,
             ids: IdMaker::default(),
             date: Date::imf(),
+            seen: Seen::default(),
             scratch: Scratch::default(),
             text: Vec::new(),
         }
@@ -58,7 +60,7 @@ impl Refuse for Canned {
         if flood::passes(Level::Info, reason.token(), refusal.status, flood::SOME) {
             log::info!("session of {}: {} {}", session.peer, refusal.status, refusal.why);
         }
-        self.scratch.take_nothing();
+        self.seen.take_nothing();
         let entry = Entry {
             client: session.peer,
             status: refusal.status,
@@ -73,7 +75,7 @@ impl Refuse for Canned {
             end: reason,
             generation: self.published.generation(),
         };
-        self.access.log(&entry, &mut self.scratch);
+        self.access.log(&entry, &self.seen, &mut self.scratch);
         &self.text
     }
 }

@@ -40,3 +40,22 @@ impl<'a> Company<'a> {
         }
     }
 }
+
+/// Somebody who waits until he is let go.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub struct OneOther {
+    /// Whether he has been.
+    pub is_let_go: std::cell::Cell<bool>,
+}
+
+#[cfg(test)]
+impl Others for OneOther {
+    fn are_there(&self) -> bool {
+        !self.is_let_go.get()
+    }
+
+    fn let_go(&self) {
+        self.is_let_go.set(true);
+    }
+}

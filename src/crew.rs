@@ -4,7 +4,7 @@
 
 use crossbeam_channel::Receiver;
 
-use crate::access_log::{AccessLog, Scratch};
+use crate::access_log::{AccessLog, Scratch, Seen};
 use crate::arena::Arena;
 use crate::cells::Cells;
 use crate::clock::Date;
@@ -60,6 +60,8 @@ pub struct Worker {
     pub date: Date,
     /// For the access log.
     pub scratch: Scratch,
+    /// The same, for sessions that it will run.
+    pub seen: Vec<Seen>,
     /// Its partner.
     pub partner: Partner,
     /// Sessions it has looked for.
@@ -81,6 +83,7 @@ impl Worker {
             ids: IdMaker::default(),
             date: Date::imf(),
             scratch: Scratch::default(),
+            seen: Vec::new(),
             partner,
             turns: 0,
             yielding: Yielding::default(),

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use log::Level;
 
-use crate::access_log::Entry;
+use crate::access_log::{Entry, Seen};
 use crate::answer::{Asker, OwnAnswer};
 use crate::buf::Buf;
 use crate::company::Company;
@@ -95,6 +95,8 @@ pub struct Exchange<'a> {
     pub request: &'a mut Buf,
     /// The second slice.
     pub answer: &'a mut Option<Buf>,
+    /// What of the request is logged.
+    pub seen: &'a mut Seen,
     /// Since when it runs.
     pub begun: Instant,
     /// It read more of the client than the visit had read.
@@ -123,14 +125,19 @@ impl Exchange<'_> {
             now: self.begun,
         };
         let logged = self.shared.access.is_on();
-        let Worker { ids, request_head, scratch, .. } = &mut *self.worker;
+        let Worker { ids, request_head, .. } = &mut *self.worker;
+        let seen = &mut *self.seen;
         let head = &self.request.unread()[skip..skip + len];
         request_head.clear();
+        if !logged {
+            // It may be on when this ends.
+            seen.take_nothing();
+        }
         let planned = maker.plan(head, ids, request_head, |head| {
             if logged {
                 let version: &[u8] =
                     if head.version == crate::http::Version::Http10 { b" HTTP/1.0" } else { b" HTTP/1.1" };
-                scratch.take(
+                seen.take(
                     &[head.method.as_str().as_bytes(), b" ", head.raw_target, version],
                     head.field("referer"),
                     head.field("user-agent"),
@@ -141,7 +148,7 @@ impl Exchange<'_> {
             Ok(plan) => self.follow(plan, skip + len),
             Err(refusal) => {
                 if logged {
-                    scratch.take_unread(head);
+                    seen.take_unread(head);
                 }
                 Ran::Over(self.refuse(refusal))
             }
@@ -329,7 +336,7 @@ impl Exchange<'_> {
             end: reason,
             generation: self.snapshot.generation,
         };
-        self.shared.access.log(&entry, &mut self.worker.scratch);
+        self.shared.access.log(&entry, self.seen, &mut self.worker.scratch);
     }
 }
 

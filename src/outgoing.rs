@@ -60,12 +60,6 @@ impl HeadBuffer {
         self.sent > 0
     }
 
-    /// What was sent last is to be sent again, as it stands in the buffer.
-    pub fn again(&mut self, len: usize) {
-        self.len = len;
-        self.sent = 0;
-    }
-
     /// Bytes gathered and not sent.
     pub fn len(&self) -> usize {
         self.len

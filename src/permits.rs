@@ -38,6 +38,8 @@ const NONE: u64 = 0;
 const BUSY: u64 = 1;
 /// One visit more: the count is above the BUSY bit, and starts at one so that a holder is never `NONE`.
 const VISIT: u64 = 2;
+/// One time more that a permit was given out.
+const TENURE: u64 = 1 << 32;
 
 /// The permits, who holds them, and who sleeps for one.
 #[derive(Debug)]
@@ -76,6 +78,15 @@ struct State {
     sleepers: Vec<usize>,
     /// By worker: how it sleeps.
     beds: Vec<Bed>,
+    /// Where the next holder's count begins, so that no look takes its first visit for that of the holder before.
+    tenure: u64,
+}
+
+impl State {
+    fn next_tenure(&mut self) -> u64 {
+        self.tenure = self.tenure.wrapping_add(TENURE);
+        self.tenure | VISIT
+    }
 }
 
 /// How a worker sleeps.
@@ -104,6 +115,7 @@ impl Permits {
                 free: total,
                 sleepers: Vec::with_capacity(workers),
                 beds: vec![Bed::Asleep; workers],
+                tenure: 0,
             }),
             closed: AtomicBool::new(false),
             holders: (0..workers).map(|_| Holder::default()).collect(),
@@ -179,7 +191,8 @@ impl Permits {
         let hold = self.holders[worker].hold.load(Ordering::SeqCst);
         let held = hold != NONE && self.drop_hold(worker, hold);
         let mut state = self.state.lock();
-        self.holders[sleeper].hold.store(if held { VISIT | BUSY } else { NONE }, Ordering::SeqCst);
+        let hold = if held { state.next_tenure() | BUSY } else { NONE };
+        self.holders[sleeper].hold.store(hold, Ordering::SeqCst);
         state.beds[sleeper] = Bed::Woken;
         self.holders[sleeper].wake.notify_one();
     }
@@ -307,7 +320,7 @@ impl Permits {
             let Some(sleeper) = state.sleepers.pop() else { break };
             state.free -= 1;
             state.beds[sleeper] = Bed::Woken;
-            self.holders[sleeper].hold.store(VISIT, Ordering::SeqCst);
+            self.holders[sleeper].hold.store(state.next_tenure(), Ordering::SeqCst);
             self.idle.fetch_add(1, Ordering::SeqCst);
             self.holders[sleeper].wake.notify_one();
         }

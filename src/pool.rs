@@ -197,6 +197,7 @@ impl Blame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::company::OneOther;
     use crate::config::model::BackendAddress;
     use crate::transport::faults::{self, Call};
     use std::net::TcpListener;
@@ -213,29 +214,16 @@ mod tests {
         (Pool::new("app".to_owned(), backends.into(), vec![1, 1]), listeners)
     }
 
-    #[derive(Debug, Default)]
-    struct OneOther(std::cell::Cell<bool>);
-
-    impl crate::company::Others for OneOther {
-        fn are_there(&self) -> bool {
-            !self.0.get()
-        }
-
-        fn let_go(&self) {
-            self.0.set(true);
-        }
-    }
-
     #[test]
     fn nobody_waits_while_a_backend_is_connected_to() {
         let ((pool, _listeners), counters, other) = (pool(), Counters::default(), OneOther::default());
         let connection = pool.connection(PATIENCE, &counters, Company::of(&other)).expect("it listens");
-        assert!(other.0.replace(false), "a connect may wait");
+        assert!(other.is_let_go.replace(false), "a connect may wait");
         for backend in &pool.backends {
             backend.keep(Arc::clone(&connection.socket));
         }
         assert!(pool.connection(PATIENCE, &counters, Company::of(&other)).expect("kept").reused);
-        assert!(!other.0.get(), "a kept connection does not");
+        assert!(!other.is_let_go.get(), "a kept connection does not");
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::outgoing::{HeadBuffer, Wire};
 use crate::registry::{Half, Waiting};
 use crate::transport::Socket;
 
+/// Bytes of a body that others wait for at most: a backend that sends and a client that takes as fast as this thread copies
+/// never block it.
+const IN_COMPANY_MAX: u64 = 256 * 1024;
+
 /// Why a body did not arrive whole.
 #[derive(Debug)]
 pub enum PumpFault {
@@ -54,6 +58,9 @@ impl Pump<'_> {
     /// Moves all of it. `at_end` is called when the last byte has been read, before it is written.
     pub fn run(&mut self, buf: &mut Buf, head: &mut HeadBuffer, at_end: impl Fn()) -> Result<(), PumpFault> {
         while !self.forward(buf, head, &at_end)? {
+            if self.moved > IN_COMPANY_MAX {
+                self.to.company.let_go();
+            }
             self.fill(buf)?;
         }
         Ok(())
@@ -122,6 +129,47 @@ impl Pump<'_> {
                 Ok(())
             }
             Err(error) => Err(PumpFault::Source(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Arena;
+    use crate::company::{Company, OneOther};
+    use crate::http::framing::ResponseBody;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    /// All of it is here as soon as it is read, and there is room for it: nothing ever blocks.
+    #[test]
+    fn nobody_waits_for_a_long_body_however_fast_it_is() {
+        for (moved, lets_go) in [(0, false), (IN_COMPANY_MAX + 1, true)] {
+            let ((from, mut backend), (to, mut client)) =
+                (UnixStream::pair().expect("pair"), UnixStream::pair().expect("pair"));
+            let (from, to) = (Socket::accepted(from.into(), false), Socket::accepted(to.into(), false));
+            backend.write_all(b"cd").expect("room");
+            let (mut buf, half, other) =
+                (Buf::new(Arena::new(2, 4096).lease_pair().0), Half::default(), OneOther::default());
+            buf.space()[..2].copy_from_slice(b"ab");
+            buf.fill(2);
+            let company = Company::of(&other);
+            let mut pump = Pump {
+                from: &from,
+                half: &half,
+                reading: Waiting::BUSY,
+                to: Wire { socket: &to, half: &half, waiting: Waiting::BUSY, company },
+                reader: BodyReader::response(ResponseBody::Length(4)),
+                chunked: false,
+                trailers_pass: false,
+                limit: None,
+                moved,
+            };
+            pump.run(&mut buf, &mut HeadBuffer::new(), || {}).expect("all of it");
+            let mut body = [0; 4];
+            client.read_exact(&mut body).expect("all of it");
+            assert_eq!((&body, other.is_let_go.get()), (b"abcd", lets_go));
         }
     }
 }

@@ -146,7 +146,7 @@ impl Half {
     }
 }
 
-/// What a worker is blocked on, and whether somebody ended it.
+/// What its worker is blocked on, and whether somebody ended it.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// The session's.
@@ -163,7 +163,7 @@ pub struct Sockets {
     exchange: u64,
 }
 
-/// One worker's line of the table.
+/// A running session's line of the table.
 #[derive(Debug, Default)]
 pub struct Slot {
     sockets: Mutex<Sockets>,

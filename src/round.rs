@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Whatever blocks in a visit first lets the others go (`company`): a worker that sleeps is woken, and has them and the permit.
-//! There always is one, because each session in hand but the first has the place of a worker that may not wake meanwhile
+//! Until the router stops, when all are cut, there always is one, because each session in hand but the first has the place of a worker that may not wake meanwhile
 //! (`permits`). So never more sessions run than there are workers, and a round of one, which is what is left when all of them
 //! are in use, is what a worker without rounds would do. Not here: what a visit does, and which sessions have something to say.
 
@@ -41,8 +41,8 @@ struct InHand {
 
 impl InHand {
     fn nothing() -> Self {
-        let (new, asked) = (VecDeque::with_capacity(TAKE_MAX), VecDeque::with_capacity(TAKE_MAX));
-        Self { new, asked, places: 0 }
+        // Most workers never have anything in hand: they have no memory for it either.
+        Self { new: VecDeque::new(), asked: VecDeque::new(), places: 0 }
     }
 
     fn len(&self) -> usize {
@@ -102,20 +102,26 @@ impl Round {
         let mut in_hand = self.in_hand.borrow_mut();
         let wanted = in_hand.new.len().saturating_sub(1);
         in_hand.places = shared.permits.take_places(wanted);
-        while in_hand.new.len() > 1 + in_hand.places {
-            if let Some(session) = in_hand.new.pop_back() {
-                session.state.put_away();
-                shared.waiter.requeue(session);
-            }
+        let left = in_hand.new.len().min(1 + in_hand.places);
+        for session in in_hand.new.drain(left..) {
+            session.set_due(u64::MAX);
+            session.state.put_away();
+            shared.waiter.requeue(session);
         }
     }
 
     /// Runs all of them until each is parked or closed, or somebody else's.
     pub fn run(&self, shared: &Shared, worker: &mut Worker) {
         while let Some(session) = self.next_new() {
+            if shared.permits.is_closed() {
+                // The router stops, and cuts what runs: this does not begin to.
+                session.socket.abort();
+                shared.waiter.close(&session);
+                continue;
+            }
             let mut visit = None;
             let step = self.step(shared, worker, |hands| {
-                visit = visit::enter(hands.shared, &session);
+                visit = visit::enter(hands.shared, hands.worker, &session);
                 visit.as_mut().map_or(Step::Over, |visit| visit.run(hands))
             });
             self.put_down(shared, worker, step, visit, &session);
@@ -165,7 +171,8 @@ impl Round {
         shared.permits.progress(self.worker);
         match (step, visit) {
             (Some(Step::Asked), Some(visit)) => self.in_hand.borrow_mut().asked.push_back(visit),
-            (Some(_), _) => {}
+            (Some(_), Some(visit)) => visit.leave(worker),
+            (Some(_), None) => {}
             (None, visit) => {
                 shared.counters.panics.add();
                 log::error!("a fault ended a session; please report what stands above this line");

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
+use crate::access_log::Seen;
 use crate::buf::Buf;
 use crate::clock;
 use crate::company::Company;
@@ -26,7 +27,7 @@ use crate::session::{Kept, Session};
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, Ordering};
 use crate::transport::Socket;
-use crate::waiter::{LINGER, LINGER_BYTES};
+use crate::waiter::{LINGER, LINGER_BYTES, TAKE_MAX};
 
 /// Exchanges of one visit. After them pipelined bytes are put away, and others get their turn.
 const EXCHANGES_MAX: usize = 32;
@@ -39,6 +40,8 @@ pub struct Visit {
     slot: SlotLease,
     request: Buf,
     answer: Option<Buf>,
+    /// What of its request is logged.
+    seen: Seen,
     /// The exchange whose answer is awaited.
     asked: Option<Asked>,
     /// Those of this visit.
@@ -85,7 +88,7 @@ pub enum Step {
 }
 
 /// Begins to run a session that is not parked any more. `None`: it only lingered, and that has been seen to.
-pub fn enter(shared: &Shared, session: &Arc<Session>) -> Option<Visit> {
+pub fn enter(shared: &Shared, worker: &mut Worker, session: &Arc<Session>) -> Option<Visit> {
     let kept = session.take_kept();
     if let Kept::Lingering { left, blind, due_ms } = kept {
         linger(shared, session, left, blind, due_ms);
@@ -102,6 +105,7 @@ pub fn enter(shared: &Shared, session: &Arc<Session>) -> Option<Visit> {
         slot,
         request: Buf::new(first),
         answer: Some(Buf::new(second)),
+        seen: worker.seen.pop().unwrap_or_default(),
         asked: None,
         exchanges: 0,
         scanned: 0,
@@ -213,6 +217,13 @@ impl Visit {
         self.asked.as_ref().map(|asked| &*asked.sent.connection.socket)
     }
 
+    /// It is over: what it took for the log has room for another's, so that an exchange allocates nothing.
+    pub fn leave(self, worker: &mut Worker) {
+        if worker.seen.len() < TAKE_MAX {
+            worker.seen.push(self.seen);
+        }
+    }
+
     /// A fault has stopped it: whoever waits for either of its peers is woken, and the client sees that it was cut.
     pub fn fault(&self, shared: &Shared, partner: &Partner) {
         self.slot.cut(CloseReason::Panic);
@@ -237,7 +248,7 @@ impl Visit {
 
     fn refuse(&mut self, hands: &mut Hands<'_>, snapshot: &Arc<Snapshot>, refusal: Refusal) {
         if hands.shared.access.is_on() {
-            hands.worker.scratch.take_unread(self.request.unread());
+            self.seen.take_unread(self.request.unread());
         }
         let after = self.exchange(hands, snapshot, |exchange| exchange.refuse(refusal));
         self.end(hands.shared, after);
@@ -315,6 +326,7 @@ impl Visit {
             listen,
             request: &mut self.request,
             answer: &mut self.answer,
+            seen: &mut self.seen,
             begun,
             read_on: false,
             company: hands.company,

@@ -45,7 +45,8 @@ fn request_thread(shared: &Shared, mut worker: Worker, queue: &Receiver<Arc<Sess
         loop {
             if !std::mem::take(&mut handed_over) {
                 if !next(shared, &mut worker, queue, round) {
-                    return;
+                    // What was taken meanwhile is closed.
+                    return round.run(shared, &mut worker);
                 }
                 if shared.permits.begin(index) {
                     // Nobody is left who watches.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use layer7router::access_log::{AccessLog, Entry, Scratch};
+use layer7router::access_log::{AccessLog, Entry, Scratch, Seen};
 use layer7router::cli::SMALLEST;
 use layer7router::config::model::{AccessFormat, AccessTarget};
 use layer7router::config::parse_str;
@@ -173,9 +173,9 @@ fn access_line(format: AccessFormat) -> String {
         end: CloseReason::Done,
         generation: 5,
     };
-    let mut scratch = Scratch::default();
-    scratch.take(&[b"GET / HTTP/1.1"], None, None);
-    log.log(&entry, &mut scratch);
+    let (mut scratch, mut seen) = (Scratch::default(), Seen::default());
+    seen.take(&[b"GET / HTTP/1.1"], None, None);
+    log.log(&entry, &seen, &mut scratch);
     log.stop();
     log.run();
     std::fs::read_to_string(path).expect("a log")

@@ -32,6 +32,13 @@ impl Router {
     /// `workers`, one permit, sessions that have said this, and a kept connection for each. `first` is what each request
     /// thread does before all else.
     fn new(name: &str, workers: usize, said: &[&[u8]], first: fn()) -> Self {
+        let mut router = Self::ready(name, workers, said, first);
+        router.go();
+        router
+    }
+
+    /// All workers sleep.
+    fn ready(name: &str, workers: usize, said: &[&[u8]], first: fn()) -> Self {
         let shared = shared_by(workers + 1);
         assert!(shared.permits.acquire(workers));
         shared.permits.begin(workers);
@@ -72,9 +79,12 @@ impl Router {
         // Workers would end with the channel.
         std::mem::forget(channel);
         wait_until(|| shared.permits.places() == workers);
-        let (permits, queued) = (Arc::clone(&shared.permits), queue.clone());
-        threads.push(std::thread::spawn(move || permits.run_monitor(|| queued.len())));
         Self { shared, queue, threads, clients, backend, path }
+    }
+
+    fn go(&mut self) {
+        let (permits, queued) = (Arc::clone(&self.shared.permits), self.queue.clone());
+        self.threads.push(std::thread::spawn(move || permits.run_monitor(|| queued.len())));
     }
 
     /// The backend gets a request on each of its connections, and answers none: they are sorted by the digit in the path.
@@ -246,4 +256,33 @@ fn a_fault_in_a_round_costs_one_session() {
     assert_eq!(router.shared.counters.panics.value(), 2);
     router.end();
     served.join().expect("no panic");
+}
+
+#[test]
+fn each_line_of_the_access_log_is_of_its_own_request() {
+    let said = [get(0), get(1), half_post(2)];
+    let mut router = Router::ready("log", 3, &said.each_ref().map(Vec::as_slice), || {});
+    let path = std::env::temp_dir().join(format!("l7r-rounds-{}.log", std::process::id()));
+    let (target, access) = (AccessTarget::Path(path.clone()), Arc::clone(&router.shared.access));
+    access.configure(&target, AccessFormat::Combined, access.open(&target).expect("a file"));
+    let writer = std::thread::spawn(move || access.run());
+    router.go();
+    router.all_are_asked();
+    for session in [1, 0] {
+        router.answer(session, OK);
+        router.client_hears(session);
+    }
+    router.clients[2].write_all(b"lf").expect("room");
+    router.backend[2].read_exact(&mut [0; 4]).expect("the whole body");
+    router.answer(2, OK);
+    router.client_hears(2);
+    let access = Arc::clone(&router.shared.access);
+    router.end();
+    access.stop();
+    writer.join().expect("no panic");
+    let log = std::fs::read_to_string(&path).expect("a file");
+    let mut requests: Vec<&str> = log.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    requests.sort_unstable();
+    assert_eq!(requests, ["GET /0 HTTP/1.1", "GET /1 HTTP/1.1", "POST /2 HTTP/1.1"], "{log}");
+    std::fs::remove_file(&path).expect("ours");
 }
