@@ -124,7 +124,7 @@ impl Round {
                 visit = visit::enter(hands.shared, hands.worker, &session);
                 visit.as_mut().map_or(Step::Over, |visit| visit.run(hands))
             });
-            self.put_down(shared, worker, step, visit, &session);
+            self.put_down(shared, worker, step, visit.ok_or(&session));
         }
         let mut waited = false;
         while let Some(left) = self.left(shared) {
@@ -142,8 +142,7 @@ impl Round {
                 }
                 served = true;
                 let step = self.step(shared, worker, |hands| visit.answer(hands));
-                let session = Arc::clone(&visit.session);
-                self.put_down(shared, worker, step, Some(visit), &session);
+                self.put_down(shared, worker, step, Ok(visit));
             }
             if !served {
                 self.wait();
@@ -160,25 +159,19 @@ impl Round {
         catch_unwind(AssertUnwindSafe(|| run(&mut hands))).ok()
     }
 
-    fn put_down(
-        &self,
-        shared: &Shared,
-        worker: &mut Worker,
-        step: Option<Step>,
-        visit: Option<Visit>,
-        session: &Arc<Session>,
-    ) {
+    /// `visit`: or the session, if there was none.
+    fn put_down(&self, shared: &Shared, worker: &mut Worker, step: Option<Step>, visit: Result<Visit, &Arc<Session>>) {
         shared.permits.progress(self.worker);
         match (step, visit) {
-            (Some(Step::Asked), Some(visit)) => self.in_hand.borrow_mut().asked.push_back(visit),
-            (Some(_), Some(visit)) => visit.leave(worker),
-            (Some(_), None) => {}
+            (Some(Step::Asked), Ok(visit)) => self.in_hand.borrow_mut().asked.push_back(visit),
+            (Some(_), Ok(visit)) => visit.leave(worker),
+            (Some(_), Err(_)) => {}
             (None, visit) => {
                 shared.counters.panics.add();
                 log::error!("a fault ended a session; please report what stands above this line");
                 match visit {
-                    Some(visit) => visit.fault(shared, &worker.partner),
-                    None => {
+                    Ok(visit) => visit.fault(shared, &worker.partner),
+                    Err(session) => {
                         session.socket.abort();
                         shared.waiter.close(session);
                     }

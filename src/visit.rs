@@ -35,8 +35,7 @@ const EXCHANGES_MAX: usize = 32;
 /// A session that runs.
 #[derive(Debug)]
 pub struct Visit {
-    /// Whose it is.
-    pub session: Arc<Session>,
+    session: Arc<Session>,
     slot: SlotLease,
     request: Buf,
     answer: Option<Buf>,
