@@ -178,8 +178,10 @@ fn reload(
 
 fn drain(mut server: Server, events: &Events, log: &LogHandle) {
     let limit = server.config(|config| config.server.drain_timeout);
-    log::info!("draining: {} sessions are open and get {limit:?}", server.sessions());
+    let open = server.sessions();
     server.drain();
+    // Not before: whoever reads this may rely on it that no answer lets its session go on.
+    log::info!("draining: {open} sessions are open and get {limit:?}");
     let deadline = Instant::now() + limit;
     while !server.is_drained() {
         select_biased! {
