@@ -11,9 +11,10 @@
 //! ```
 //!
 //! Whatever blocks in a visit first lets the others go (`company`): a worker that sleeps is woken, and has them and the permit.
-//! Until the router stops, when all are cut, there always is one, because each session in hand but the first has the place of a worker that may not wake meanwhile
-//! (`permits`). So never more sessions run than there are workers, and a round of one, which is what is left when all of them
-//! are in use, is what a worker without rounds would do. Not here: what a visit does, and which sessions have something to say.
+//! Until the router stops, when all are cut, there always is one, because each session in hand but the first has the place of a
+//! worker that may not wake meanwhile (`permits`). So never more sessions run than there are workers, and a round of one, which
+//! is what is left when all of them are in use, is what a worker without rounds would do. Not here: what a visit does, and which
+//! sessions have something to say.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
