@@ -16,9 +16,10 @@
 //! is what is left when all of them are in use, is what a worker without rounds would do. Not here: what a visit does, and which
 //! sessions have something to say.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -28,6 +29,10 @@ use crate::session::Session;
 use crate::sync::{Arc, Mutex};
 use crate::visit::{self, Hands, Step, Visit};
 use crate::waiter::TAKE_MAX;
+
+/// A wait for answers of which more are to be expected. After it, and until there is a round without one, the permit is given
+/// back before each wait: the monitor would take it a few ms later, and a backend of 50 ms is asked for that much less.
+const LONG_WAIT: Duration = Duration::from_millis(4);
 
 /// What a worker has in hand, besides the session that it serves.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ impl InHand {
 pub struct Round {
     worker: usize,
     in_hand: RefCell<InHand>,
+    /// It has waited long in this round, or did in its last one.
+    waited_long: Cell<bool>,
     mail: Arc<Mail>,
 }
 
@@ -73,7 +80,7 @@ impl Mail {
 impl Round {
     /// Of worker `worker`, with nothing in hand.
     pub fn new(worker: usize, mail: Arc<Mail>) -> Self {
-        Self { worker, in_hand: RefCell::new(InHand::nothing()), mail }
+        Self { worker, in_hand: RefCell::new(InHand::nothing()), waited_long: Cell::new(false), mail }
     }
 
     /// Takes up what another worker let go, if this one was woken for that.
@@ -127,26 +134,33 @@ impl Round {
             });
             self.put_down(shared, worker, step, visit.ok_or(&session));
         }
+        let expects_long = self.waited_long.replace(false);
         let mut waited = false;
         while let Some(left) = self.left(shared) {
             if !std::mem::take(&mut waited) {
                 let Worker { yielding, index, .. } = &mut *worker;
                 shared.permits.yielding(*index, || yielding.yield_now());
             }
+            // Then it waits where it reads.
+            let alone = left == 1 && !expects_long;
             let mut served = false;
             for _ in 0..left {
                 // Fewer, if they were let go.
                 let Some(mut visit) = self.next_asked() else { break };
-                if left > 1 && !visit.is_answered() {
+                if !alone && !visit.is_answered() {
                     self.in_hand.borrow_mut().asked.push_back(visit);
                     continue;
                 }
                 served = true;
-                let step = self.step(shared, worker, |hands| visit.answer(hands));
+                let mut answer = || self.step(shared, worker, |hands| visit.answer(hands));
+                let step = if alone { self.timed(answer) } else { answer() };
                 self.put_down(shared, worker, step, Ok(visit));
             }
             if !served {
-                self.wait();
+                if expects_long {
+                    shared.permits.release(self.worker);
+                }
+                self.timed(|| self.wait());
                 waited = true;
             }
         }
@@ -205,6 +219,16 @@ impl Round {
         shared.permits.give_places(surplus);
     }
 
+    /// Runs what may wait, and remembers whether that took long.
+    fn timed<T>(&self, run: impl FnOnce() -> T) -> T {
+        let since = Instant::now();
+        let done = run();
+        if since.elapsed() > LONG_WAIT {
+            self.waited_long.set(true);
+        }
+        done
+    }
+
     /// Until the answer of any of them is here, or its connection was cut.
     fn wait(&self) {
         let in_hand = self.in_hand.borrow();
@@ -230,7 +254,7 @@ impl Others for Rest<'_> {
     }
 
     fn let_go(&self) {
-        let Round { worker, in_hand, mail } = self.round;
+        let Round { worker, in_hand, mail, .. } = self.round;
         let permits = &self.shared.permits;
         let Some(sleeper) = permits.promise() else { return };
         let mut passed = std::mem::replace(&mut *in_hand.borrow_mut(), InHand::nothing());

@@ -23,8 +23,10 @@ use crate::sync::{Arc, Ordering};
 
 /// Events of one look.
 const BATCH: usize = 256;
-/// How often it is seen to whether anybody watches, while no worker is free.
+/// How often it is seen to whether anybody watches, while no worker is free: twice as long each time that somebody does, up to
+/// the longest.
 const STEP: Duration = Duration::from_micros(500);
+const STEP_MAX: Duration = Duration::from_millis(4);
 /// For how long the events are left to workers that come to watch, but are never free.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 /// After so many steps on end at which a worker was free this thread sleeps again.
@@ -91,10 +93,11 @@ impl<R: Refuse> WaiterThread<R> {
         let mut sweeps = Looks::new(SWEEP, Instant::now());
         let mut looked = Instant::now();
         let mut guard = Guard::Calm;
+        let mut step = STEP;
         loop {
             // What did not fit onto the channel is tried again soon.
             let guard_now = if ready.is_empty() { guard } else { Guard::Alert { steps: 0 } };
-            let orders = self.rest(guard_now, sweeps.due_in(Instant::now()));
+            let orders = self.rest(guard_now, step, sweeps.due_in(Instant::now()));
             // Once a batch: the time a session may be queued is not worth a look at the clock each.
             let queue_due = clock::due_ms((self.queue_timeout)());
             if !self.obey(orders, queue_due, &mut ready, &mut picked) {
@@ -102,9 +105,11 @@ impl<R: Refuse> WaiterThread<R> {
             }
             let free = self.permits.any_idle();
             guard = if free && self.channel.is_empty() {
+                step = (2 * step).min(STEP_MAX);
                 guard.at_ease()
             } else {
                 let watched = self.waiter.watched.swap(false, Ordering::Relaxed) || free;
+                step = if watched && ready.is_empty() { (2 * step).min(STEP_MAX) } else { STEP };
                 if watched && looked.elapsed() < PAUSE_MAX {
                     Guard::Alert { steps: 0 }
                 } else {
@@ -119,8 +124,8 @@ impl<R: Refuse> WaiterThread<R> {
         }
     }
 
-    /// Sleeps until there are orders, and takes them; for `sweep_in` at most, or for what `guard` says.
-    fn rest(&self, guard: Guard, sweep_in: Duration) -> Vec<Order> {
+    /// Sleeps until there are orders, and takes them; for `sweep_in` at most, or for a step if `guard` says so.
+    fn rest(&self, guard: Guard, step: Duration, sweep_in: Duration) -> Vec<Order> {
         let waiter = &*self.waiter;
         let wake = || PollFd::new(&waiter.wake, PollFlags::IN);
         // An error is a signal that came: it is looked at again, as after any other end of the wait.
@@ -133,7 +138,7 @@ impl<R: Refuse> WaiterThread<R> {
                 waiter.asleep.store(false, Ordering::SeqCst);
                 woken
             }
-            Guard::Alert { .. } => poll(&mut [wake()], Some(&timespec(STEP))),
+            Guard::Alert { .. } => poll(&mut [wake()], Some(&timespec(step))),
             Guard::Alone => poll(&mut [wake(), PollFd::new(&waiter.epoll, PollFlags::IN)], Some(&timespec(sweep_in))),
         };
         let _empty = rustix::io::read(&waiter.wake, &mut [0; 8]);

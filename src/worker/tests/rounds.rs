@@ -259,6 +259,33 @@ fn a_fault_in_a_round_costs_one_session() {
 }
 
 #[test]
+fn who_has_waited_long_gives_its_permit_back_before_it_waits_again() {
+    let mut router = Router::new("waits", 2, &[&get(0)], || {});
+    router.all_are_asked();
+    assert_eq!(router.shared.permits.at_rest(), 0, "it is not known yet that this one takes long");
+    // Longer each time, for it may come late to where it waits.
+    for wait in (2..).map(|n| Duration::from_millis(1 << n)) {
+        assert!(wait < PATIENCE, "it keeps its permit");
+        std::thread::sleep(wait);
+        router.answer(0, OK);
+        router.client_hears(0);
+        router.clients[0].read_exact(&mut vec![0; OK.len() - b"HTTP/1.1 200".len()]).expect("all of it");
+        router.clients[0].write_all(&get(0)).expect("room");
+        router.all_are_asked();
+        let begun = Instant::now();
+        while router.shared.permits.at_rest() == 0 && begun.elapsed() < wait {
+            std::thread::yield_now();
+        }
+        if router.shared.permits.at_rest() == 1 {
+            break;
+        }
+    }
+    router.answer(0, OK);
+    router.client_hears(0);
+    router.end();
+}
+
+#[test]
 fn each_line_of_the_access_log_is_of_its_own_request() {
     let said = [get(0), get(1), half_post(2)];
     let mut router = Router::ready("log", 3, &said.each_ref().map(Vec::as_slice), || {});

@@ -174,6 +174,24 @@ fn a_permit_is_never_in_two_hands() {
     });
 }
 
+/// A worker gives its permit back before it waits, while the monitor comes to take it: it is free once, and the sleeper has it.
+#[test]
+fn a_permit_that_is_given_back_is_free_once() {
+    check(Some(3), || {
+        let router = Router::new(1);
+        assert!(router.permits.acquire(0));
+        router.permits.begin(0);
+        let other = spawn(&router, |router| router.permits.acquire(1));
+        let monitor = spawn(&router, |router| router.permits.run_monitor(|| 1));
+        router.permits.release(0);
+        assert!(other.join().expect("no panic"));
+        assert!(!router.permits.end(0));
+        assert_eq!(router.permits.at_rest(), 1);
+        router.permits.close();
+        monitor.join().expect("no panic");
+    });
+}
+
 /// A worker goes to sleep while another takes a place that is free: whoever has the place finds a sleeper.
 #[test]
 fn who_lets_sessions_go_finds_a_sleeper() {
