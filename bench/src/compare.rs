@@ -20,6 +20,9 @@ const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 /// Those of others, in the target directory: they would be taken for whole ones.
 const RESULTS_OTHER: &str = "bench-results";
 
+/// In how many rounds system calls are counted: one second of one round may be a bad one.
+const COUNTED_ROUNDS: u32 = 3;
+
 /// Builds, shows the machine, measures, shows and writes the tables; tells how many errors there were.
 pub fn run(options: &Options) -> Result<u64, String> {
     process::handle_interrupts();
@@ -83,7 +86,8 @@ fn rounds(plan: &Plan, room: &Room, cells: &mut Vec<Cell>) -> Result<(), String>
                     Kind::Open(percent) => pace(cells, entry, percent),
                     _ => 0,
                 };
-                let (seconds, syscalls) = (entry.seconds, plan.syscalls && round == 1 && workload.name == at_pace);
+                let syscalls = plan.syscalls && round <= COUNTED_ROUNDS && workload.name == at_pace;
+                let seconds = entry.seconds;
                 let cell = cell::measure(Setting { workload, candidate, origin, round, seconds, rate, syscalls, room });
                 let cell = match cell {
                     Ok(cell) => cell,

@@ -105,7 +105,7 @@ impl Plan {
         if entries.is_empty() {
             return Err(format!("nothing is left to measure: {}", notes.join("; ")));
         }
-        // Once for each program, at one level: it costs a second or two.
+        // At one level: it costs each program a second or two, a few times.
         let syscalls = !options.quick && syscalls::installed();
         if !options.quick && !syscalls {
             let why = "not installed: `apt-get install linux-perf` for system calls per request".to_owned();

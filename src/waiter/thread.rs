@@ -2,8 +2,8 @@
 //! on the channel.
 //!
 //! As long as workers are free, this thread leaves the events to them. While they only come to watch between two sessions it
-//! takes a batch every 10 ms, and when none has come for half a millisecond, at once: these sessions stand in the channel
-//! then, where the monitor sees that they wait, and `timeouts.queue` counts.
+//! takes a batch every 10 ms, and when none has come for a step of half a millisecond to four, at once: these sessions stand in
+//! the channel then, where the monitor sees that they wait, and `timeouts.queue` counts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
