@@ -1,9 +1,9 @@
 //! The request half of an exchange: a backend is found, the rebuilt head and the body go out, the answer is awaited.
 //!
 //! When the whole request is here, only one direction can carry bytes: this thread sends it, perhaps those of other sessions
-//! too (`round`), turns around and reads the answer itself, and its partner sleeps. When more of the request is to come, the partner is woken for the answer before
-//! the rest is pumped, so that answers may overtake it. Not here: which backend pool (`plan`), and what the client is told
-//! when it fails (`exchange`).
+//! too (`round`), turns around and reads the answer itself, and its partner sleeps. When more of the request is to come, the
+//! partner is woken for the answer before the rest is pumped, so that answers may overtake it (`both`). Not here: which backend
+//! pool (`plan`), and what the client is told when it fails (`exchange`).
 
 use std::time::Instant;
 
@@ -12,20 +12,18 @@ use crate::buf::Buf;
 use crate::company::Company;
 use crate::crew::{Shared, Worker};
 use crate::error::CloseReason;
-use crate::http::Refusal;
-use crate::http::framing::{Body, BodyReader};
+use crate::http::framing::BodyReader;
 use crate::outgoing::{HeadBuffer, Wire};
-use crate::pair::{Job, JobKind};
-use crate::plan::{Forward, Plan, TOO_LARGE};
+use crate::plan::{Forward, Plan};
 use crate::pool::{Connection, Patience};
-use crate::pump::{Pump, PumpFault};
 use crate::registry::{Phase, Slot, SlotLease, Waiting};
 use crate::response::{Outcome, ResponseEnd, ResponseHalf};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::sync::{Arc, AtomicBool, Ordering, fence};
-use crate::tunnel::OneWay;
 use crate::waiter::SHED_BATCH;
+
+mod both;
 
 /// What a request half works with.
 pub struct RequestHalf<'a> {
@@ -233,84 +231,6 @@ impl RequestHalf<'_> {
         self.buf.consume(std::mem::take(&mut self.head_len));
     }
 
-    /// Some of the request's body is in the slice, and perhaps all of it: then only the answer is awaited. Else more is to come,
-    /// and the partner reads the answer meanwhile.
-    fn send_with_body(&mut self, connection: Connection, forward: &Forward) -> Result<Sent, Exchanged> {
-        if let Err(cut) = self.slot.enter_backend(&connection.socket, self.due()) {
-            return Err(Exchanged::failed(cut.0, false));
-        }
-        let ended = Arc::clone(&self.worker.partner.request_ended);
-        ended.store(false, Ordering::SeqCst);
-        let timeouts = &self.snapshot.config.timeouts;
-        let mut head = std::mem::take(&mut self.worker.request_head);
-        let gathered =
-            if forward.overflowed { self.gather_again(&connection, forward.pool, &mut head) } else { Ok(()) };
-        self.consume_head();
-        let mut pump = Pump {
-            from: &self.session.socket,
-            half: &self.slot.request,
-            reading: Waiting::new(Phase::ClientRead, timeouts.body),
-            to: to_backend(self.slot, self.snapshot, &connection, self.company),
-            reader: BodyReader::request(self.plan.body),
-            chunked: self.plan.body == Body::Chunked,
-            trailers_pass: self.plan.trailers_pass,
-            limit: self.plan.body_limit,
-            moved: 0,
-        };
-        let at_end = || ended.store(true, Ordering::SeqCst);
-        let first = match gathered {
-            Ok(()) => pump.forward(self.buf, &mut head, at_end),
-            Err(error) => Err(PumpFault::Sink(error)),
-        };
-        let read_on = matches!(first, Ok(false));
-        let outcome = match first {
-            // All of it was here: nobody else is needed.
-            Ok(true) => {
-                let bytes_in = pump.moved;
-                head.clear();
-                self.worker.request_head = head;
-                return Ok(Sent { connection, bytes_in, bodiless: false, first_byte: None });
-            }
-            Err(fault) => match blame(&fault) {
-                None => {
-                    self.await_answer();
-                    self.read_answer(&connection, &ended, None)
-                }
-                // Nobody waits for an answer; what was sent is cut short when the connection is closed.
-                Some(reason) => {
-                    let end = ResponseEnd::Failed { reason, answered: false, begun: false };
-                    Outcome { end, status: None, bytes: 0, first_byte: None }
-                }
-            },
-            Ok(false) => {
-                self.start_partner(&connection, JobKind::Response(self.plan.facts));
-                if self.plan.facts.expects_continue {
-                    pump.reading = Waiting::new(Phase::ClientContinue, timeouts.body);
-                }
-                let sent = pump.fill(self.buf);
-                pump.reading = Waiting::new(Phase::ClientRead, timeouts.body);
-                let sent = sent.and_then(|()| pump.run(self.buf, &mut head, at_end));
-                if let Some(reason) = sent.err().as_ref().and_then(blame) {
-                    // What was sent must not be taken for a whole request, and who waits for its answer is woken: with this
-                    // reason, unless it has one of its own already.
-                    self.slot.note(reason);
-                    connection.socket.cut();
-                }
-                self.slot.request.wait(Waiting::BUSY);
-                self.join_partner()
-            }
-        };
-        let bytes_in = pump.moved;
-        head.clear();
-        self.worker.request_head = head;
-        // Nothing of the client's can break after its last byte was read: with a fault it is false.
-        let request_read = ended.load(Ordering::SeqCst);
-        // A partner that fails stops the client's input to wake us. All of the body may be here all the same, but no other
-        // request can come.
-        let stopped = read_on && matches!(outcome.end, ResponseEnd::Failed { .. });
-        Err(Exchanged { read_on, ..self.conclude(&connection, &outcome, bytes_in, request_read && !stopped) })
-    }
-
     /// `gathered`: it is in the buffer already.
     fn send_head(&mut self, connection: &Connection, pool: usize, gathered: bool) -> std::io::Result<()> {
         let mut head = std::mem::take(&mut self.worker.request_head);
@@ -364,63 +284,6 @@ impl RequestHalf<'_> {
         half.run(buf, &mut self.worker.response_head, first_byte)
     }
 
-    fn start_partner(&mut self, connection: &Connection, kind: JobKind) {
-        // Both threads are this session's now, for as long as it takes.
-        self.company.let_go();
-        self.shared.waiter.watch_only_resets(self.session);
-        let buf = self.answer_buf.take().expect("the partner has it only while it runs");
-        self.slot.set_partner_ended(false);
-        self.worker.partner.start(Job {
-            client: Arc::clone(&self.session.socket),
-            backend: Arc::clone(&connection.socket),
-            buf,
-            snapshot: Arc::clone(self.snapshot),
-            slot: self.slot.index,
-            kind,
-        });
-    }
-
-    fn join_partner(&mut self) -> Outcome {
-        let (buf, outcome) = self.worker.partner.join();
-        self.slot.set_partner_ended(false);
-        *self.answer_buf = Some(buf);
-        self.shared.waiter.watch_all(self.session);
-        outcome
-    }
-
-    /// After the 101: the partner takes one way, this thread the other. Bytes that either side has sent already are first.
-    fn tunnel(&mut self, connection: &Connection, switched: &Outcome) -> Exchanged {
-        self.slot.lift_due();
-        self.consume_head();
-        self.start_partner(connection, JobKind::Tunnel);
-        let waiting = Waiting::new(Phase::Tunnel, self.snapshot.config.timeouts.tunnel);
-        let company = self.company;
-        let to = Wire { socket: &connection.socket, half: &self.slot.request, waiting, company };
-        let (from_broke, to_broke) = (CloseReason::ClientGone, CloseReason::AnswerCut);
-        let way = OneWay { from: &self.session.socket, to, slot: self.slot, from_broke, to_broke };
-        let (bytes_in, there) = way.run(self.buf);
-        let back = self.join_partner();
-        let reason = match back.end {
-            // Both ways ended by themselves: what the slot was told after that changes nothing.
-            ResponseEnd::Switched if there == CloseReason::Done => CloseReason::Done,
-            ResponseEnd::Failed { reason, .. } => self.slot.cut_reason().unwrap_or(reason),
-            _ => self.slot.cut_reason().unwrap_or(there),
-        };
-        Exchanged {
-            backend: Some(Arc::clone(&connection.backend)),
-            status: Some(101),
-            first_byte: switched.first_byte,
-            bytes_in,
-            bytes_out: back.bytes,
-            reason,
-            begun: true,
-            request_read: true,
-            keep: false,
-            blind: false,
-            read_on: true,
-        }
-    }
-
     /// What is kept of it. Whether all of the request had been read was asked when the answer was (`response`): it stays so.
     fn conclude(&mut self, connection: &Connection, outcome: &Outcome, bytes_in: u64, request_read: bool) -> Exchanged {
         let uncut = self.slot.leave_backend().is_ok();
@@ -450,17 +313,6 @@ impl RequestHalf<'_> {
             blind: !request_read,
             read_on: false,
         }
-    }
-}
-
-/// Why the request did not get through; `None` where only the backend stopped taking it, since its answer says more.
-fn blame(fault: &PumpFault) -> Option<CloseReason> {
-    match fault {
-        PumpFault::Sink(_) => None,
-        PumpFault::Source(_) => Some(CloseReason::ClientGone),
-        PumpFault::SourceEnded => Some(CloseReason::Refused(Refusal::new(400, "the request body ended early"))),
-        PumpFault::Framing(fault) => Some(CloseReason::Refused(Refusal::new(400, fault.0))),
-        PumpFault::TooLarge => Some(CloseReason::Refused(TOO_LARGE)),
     }
 }
 
