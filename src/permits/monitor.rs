@@ -168,4 +168,20 @@ mod tests {
         permits.begin(0);
         assert!(permits.end(0));
     }
+
+    #[test]
+    fn who_has_a_permit_again_is_not_taken_for_the_holder_that_it_was() {
+        let permits = Permits::new(1, 1);
+        let mut last = vec![Seen::default(); 1];
+        assert!(permits.acquire(0));
+        permits.begin(0);
+        permits.look(&mut last);
+        permits.release(0);
+        assert!(!permits.end(0));
+        // Its first visit, as that was.
+        assert!(permits.acquire(0));
+        permits.begin(0);
+        permits.look(&mut last);
+        assert!(permits.end(0), "one look takes nothing");
+    }
 }

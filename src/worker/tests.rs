@@ -69,14 +69,19 @@ fn session(shared: &Shared, entrance: &Arc<Entrance>) -> (Arc<Session>, UnixStre
     (shared.waiter.table.insert(socket, Peer::Unix, entrance, None, u64::MAX, 0), client)
 }
 
+/// A request thread's tools, and what its partner would run.
+fn worker_of(shared: &Shared, queue: &Receiver<Arc<Session>>) -> (Worker, pair::ResponseThread) {
+    let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
+    let (partner, response) = pair::new(registry, waiter, Arc::clone(&shared.counters));
+    (Worker::new(0, partner, queue.clone()), response)
+}
+
 #[test]
 fn kept_sessions_have_a_turn_however_many_new_ones_there_are() {
     let (shared, entrance) = (shared(), Entrance::new(1));
     assert!(shared.permits.acquire(0));
     let (channel, queue) = crossbeam_channel::bounded(64);
-    let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
-    let (partner, _response) = pair::new(registry, waiter, Arc::clone(&shared.counters));
-    let mut worker = Worker::new(0, partner, queue.clone());
+    let (mut worker, _response) = worker_of(&shared, &queue);
     let (kept, mut client) = session(&shared, &entrance);
     assert!(kept.state.take());
     shared.waiter.register(&kept).expect("watched");
@@ -99,9 +104,7 @@ fn kept_sessions_have_a_turn_however_many_new_ones_there_are() {
 fn after_thirty_two_pipelined_requests_the_rest_waits_for_its_turn() {
     let (shared, entrance) = (shared(), Entrance::new(1));
     let (_channel, queue) = crossbeam_channel::bounded(1);
-    let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
-    let (partner, _response) = pair::new(registry, waiter, Arc::clone(&shared.counters));
-    let mut worker = Worker::new(0, partner, queue);
+    let (mut worker, _response) = worker_of(&shared, &queue);
     let (greedy, mut client) = session(&shared, &entrance);
     assert!(greedy.state.take());
     client.write_all(&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(70)).expect("room");
@@ -112,6 +115,36 @@ fn after_thirty_two_pipelined_requests_the_rest_waits_for_its_turn() {
         assert_eq!(greedy.state.take(), answered < 70, "it is queued as long as there is a rest");
     }
     assert!(greedy.state.is_parked());
+}
+
+#[test]
+fn who_finds_no_place_waits_for_a_turn_and_is_not_due_meanwhile() {
+    let (shared, entrance, round) = (shared(), Entrance::new(1), round());
+    let [(first, _a), (second, _b)] = [(); 2].map(|()| session(&shared, &entrance));
+    for session in [&first, &second] {
+        assert!(session.state.take());
+        session.set_due(7);
+        round.take(Arc::clone(session));
+    }
+    round.take_places(&shared);
+    assert_eq!(round.taken(), 1, "one worker, one session");
+    assert!(second.state.is_queued());
+    // Until it is queued again, and due for that.
+    assert_eq!(second.due_ms.load(Ordering::SeqCst), u64::MAX);
+}
+
+#[test]
+fn what_was_taken_when_the_router_stops_is_cut() {
+    let shared = shared();
+    let (_channel, queue) = crossbeam_channel::bounded(1);
+    let (mut worker, _response) = worker_of(&shared, &queue);
+    let (session, mut client) = session(&shared, &Entrance::new(1));
+    assert!(session.state.take());
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("room");
+    shared.permits.close();
+    run(&shared, &mut worker, &session);
+    assert!(session.state.is_closed() && shared.waiter.table.is_empty());
+    assert!(!matches!(client.read(&mut [0; 1]), Ok(n) if n > 0), "nothing of an answer");
 }
 
 /// From now on everything goes to this backend, whose socket file is the test's to remove.
@@ -130,9 +163,8 @@ fn a_backend_that_is_cut_as_late_when_its_answer_is_here_costs_no_session() {
     let shared = shared();
     let (backend, path) = backend_of(&shared, "late");
     let (_channel, queue) = crossbeam_channel::bounded(1);
-    let (registry, waiter) = (Arc::clone(&shared.registry), Arc::clone(&shared.waiter));
-    let (partner, _response) = pair::new(Arc::clone(&registry), waiter, Arc::clone(&shared.counters));
-    let mut worker = Worker::new(0, partner, queue);
+    let registry = Arc::clone(&shared.registry);
+    let (mut worker, _response) = worker_of(&shared, &queue);
     let (session, mut client) = session(&shared, &Entrance::new(1));
     assert!(session.state.take());
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("room");
