@@ -30,8 +30,9 @@ use crate::sync::{Arc, Mutex};
 use crate::visit::{self, Hands, Step, Visit};
 use crate::waiter::TAKE_MAX;
 
-/// A wait for answers of which more are to be expected. After it, and until there is a round without one, the permit is given
-/// back before each wait: the monitor would take it a few ms later, and a backend of 50 ms is asked for that much less.
+/// A wait for answers, or with one session in hand for all of its answer, of which more are to be expected: in the next round the
+/// permit is given back before each wait. If sessions queue, the monitor would take it a few ms later, and a backend of 50 ms
+/// would be asked for that much less.
 const LONG_WAIT: Duration = Duration::from_millis(4);
 
 /// What a worker has in hand, besides the session that it serves.

@@ -10,7 +10,7 @@ use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, sleep};
 /// wait for this (`release`).
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Looks that a holder gets while a quarter of them or more move.
+/// Looks that a holder gets while more than a quarter of them move.
 const LAGGING: u32 = 4;
 
 /// What the monitor saw of a holder, and at how many looks on end it has been busy with the same visit.
@@ -76,8 +76,8 @@ impl Permits {
         }
     }
 
-    /// One look: whoever is still in the visit it was in at the last look loses its permit; while a quarter of the holders
-    /// moves, only who has been in it for `LAGGING` looks.
+    /// One look: whoever is still in the visit it was in at the last look loses its permit; while more than a quarter of
+    /// the holders moves, only who has been in it for `LAGGING` looks.
     fn look(&self, last: &mut [Seen]) {
         let mut stuck = 0;
         for (holder, last) in self.holders.iter().zip(last.iter_mut()) {

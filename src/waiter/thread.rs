@@ -2,8 +2,8 @@
 //! on the channel.
 //!
 //! As long as workers are free, this thread leaves the events to them. While they only come to watch between two sessions it
-//! takes a batch every 10 ms, and when none has come for a step of half a millisecond to four, at once: these sessions stand in
-//! the channel then, where the monitor sees that they wait, and `timeouts.queue` counts.
+//! looks after them a step at a time. It takes a batch when none of them has come in a whole step, and every 10 ms if they do:
+//! these sessions stand in the channel then, where the monitor sees that they wait, and `timeouts.queue` counts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ use crate::sync::{Arc, Ordering};
 
 /// Events of one look.
 const BATCH: usize = 256;
-/// How often it is seen to whether anybody watches, while no worker is free: twice as long each time that somebody does, up to
-/// the longest.
+/// How long it is left to workers that are busy to watch; twice as long after each time that somebody did, up to the longest:
+/// with 2 ms there 4,096 connections cost 1.08 of the CPU.
 const STEP: Duration = Duration::from_micros(500);
 const STEP_MAX: Duration = Duration::from_millis(4);
 /// For how long the events are left to workers that come to watch, but are never free.
@@ -38,21 +38,36 @@ enum Guard {
     /// Workers that are free: this thread sleeps.
     Calm,
     /// Workers, between two sessions: this thread looks after them, a step at a time, and for some after the last.
-    Alert { steps: u32 },
+    Alert { step: Duration, calm_steps: u32 },
     /// Nobody else, and all is quiet: this thread does.
     Alone,
 }
 
 impl Guard {
+    /// From now on.
+    const ALERT: Self = Self::Alert { step: STEP, calm_steps: 0 };
+
     /// A worker is free.
     fn at_ease(self) -> Self {
         match self {
             Self::Calm => Self::Calm,
-            Self::Alert { steps } if steps >= CALM_STEPS => Self::Calm,
-            Self::Alert { steps } => Self::Alert { steps: steps + 1 },
-            Self::Alone => Self::Alert { steps: 0 },
+            Self::Alert { calm_steps, .. } if calm_steps >= CALM_STEPS => Self::Calm,
+            Self::Alert { step, calm_steps } => Self::Alert { step: longer(step), calm_steps: calm_steps + 1 },
+            Self::Alone => Self::ALERT,
         }
     }
+
+    /// None is free, but one has watched.
+    fn watched(self) -> Self {
+        match self {
+            Self::Alert { step, .. } => Self::Alert { step: longer(step), calm_steps: 0 },
+            Self::Calm | Self::Alone => Self::ALERT,
+        }
+    }
+}
+
+fn longer(step: Duration) -> Duration {
+    (2 * step).min(STEP_MAX)
 }
 
 /// What the waiter's thread works with.
@@ -93,11 +108,10 @@ impl<R: Refuse> WaiterThread<R> {
         let mut sweeps = Looks::new(SWEEP, Instant::now());
         let mut looked = Instant::now();
         let mut guard = Guard::Calm;
-        let mut step = STEP;
         loop {
             // What did not fit onto the channel is tried again soon.
-            let guard_now = if ready.is_empty() { guard } else { Guard::Alert { steps: 0 } };
-            let orders = self.rest(guard_now, step, sweeps.due_in(Instant::now()));
+            let guard_now = if ready.is_empty() { guard } else { Guard::ALERT };
+            let orders = self.rest(guard_now, sweeps.due_in(Instant::now()));
             // Once a batch: the time a session may be queued is not worth a look at the clock each.
             let queue_due = clock::due_ms((self.queue_timeout)());
             if !self.obey(orders, queue_due, &mut ready, &mut picked) {
@@ -105,16 +119,18 @@ impl<R: Refuse> WaiterThread<R> {
             }
             let free = self.permits.any_idle();
             guard = if free && self.channel.is_empty() {
-                step = (2 * step).min(STEP_MAX);
                 guard.at_ease()
             } else {
                 let watched = self.waiter.watched.swap(false, Ordering::Relaxed) || free;
-                step = if watched && ready.is_empty() { (2 * step).min(STEP_MAX) } else { STEP };
                 if watched && looked.elapsed() < PAUSE_MAX {
-                    Guard::Alert { steps: 0 }
+                    guard.watched()
                 } else {
                     looked = Instant::now();
-                    if self.look(queue_due, &mut ready) || watched { Guard::Alert { steps: 0 } } else { Guard::Alone }
+                    match (self.look(queue_due, &mut ready), watched) {
+                        (_, true) => guard.watched(),
+                        (true, false) => Guard::ALERT,
+                        (false, false) => Guard::Alone,
+                    }
                 }
             };
             self.send(&mut ready);
@@ -124,8 +140,8 @@ impl<R: Refuse> WaiterThread<R> {
         }
     }
 
-    /// Sleeps until there are orders, and takes them; for `sweep_in` at most, or for a step if `guard` says so.
-    fn rest(&self, guard: Guard, step: Duration, sweep_in: Duration) -> Vec<Order> {
+    /// Sleeps until there are orders, and takes them; for `sweep_in` at most, or for the step that `guard` says.
+    fn rest(&self, guard: Guard, sweep_in: Duration) -> Vec<Order> {
         let waiter = &*self.waiter;
         let wake = || PollFd::new(&waiter.wake, PollFlags::IN);
         // An error is a signal that came: it is looked at again, as after any other end of the wait.
@@ -138,7 +154,7 @@ impl<R: Refuse> WaiterThread<R> {
                 waiter.asleep.store(false, Ordering::SeqCst);
                 woken
             }
-            Guard::Alert { .. } => poll(&mut [wake()], Some(&timespec(step))),
+            Guard::Alert { step, .. } => poll(&mut [wake()], Some(&timespec(step))),
             Guard::Alone => poll(&mut [wake(), PollFd::new(&waiter.epoll, PollFlags::IN)], Some(&timespec(sweep_in))),
         };
         let _empty = rustix::io::read(&waiter.wake, &mut [0; 8]);
@@ -297,5 +313,22 @@ impl<R: Refuse> WaiterThread<R> {
                 self.waiter.table.remove(session.token);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_grow_while_somebody_watches_and_begin_anew_when_nobody_did() {
+        let step = |guard| if let Guard::Alert { step, .. } = guard { step.as_micros() } else { 0 };
+        let watched = std::iter::successors(Some(Guard::Calm), |guard| Some(guard.watched()));
+        assert_eq!(watched.map(step).take(6).collect::<Vec<_>>(), [0, 500, 1000, 2000, 4000, 4000]);
+        let at_ease = std::iter::successors(Some(Guard::Alone), |guard| Some(guard.at_ease()));
+        let until_calm: Vec<_> = at_ease.skip(1).map(step).take_while(|step| *step > 0).collect();
+        assert_eq!(until_calm[..5], [500, 1000, 2000, 4000, 4000]);
+        assert_eq!(until_calm.len(), 1 + CALM_STEPS as usize);
+        assert_eq!(step(Guard::Alone.watched()), 500);
     }
 }
