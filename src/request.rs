@@ -2,7 +2,7 @@
 //!
 //! When the whole request is here, only one direction can carry bytes: this thread sends it, perhaps those of other sessions
 //! too (`round`), turns around and reads the answer itself, and its partner sleeps. When more of the request is to come, the
-//! partner is woken for the answer before the rest is pumped, so that answers may overtake it (`both`). Not here: which backend
+//! partner is woken for the answer before the rest is pumped, so that answers may overtake it (`partner`). Not here: which backend
 //! pool (`plan`), and what the client is told when it fails (`exchange`).
 
 use std::time::Instant;
@@ -23,7 +23,7 @@ use crate::snapshot::Snapshot;
 use crate::sync::{Arc, AtomicBool, Ordering, fence};
 use crate::waiter::SHED_BATCH;
 
-mod both;
+mod partner;
 
 /// What a request half works with.
 pub struct RequestHalf<'a> {

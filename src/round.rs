@@ -142,7 +142,7 @@ impl Round {
                 let Worker { yielding, index, .. } = &mut *worker;
                 shared.permits.yielding(*index, || yielding.yield_now());
             }
-            // Then it waits where it reads.
+            // Who has one in hand waits where it reads, unless its permit is to be given back first.
             let alone = left == 1 && !expects_long;
             let mut served = false;
             for _ in 0..left {

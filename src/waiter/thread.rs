@@ -44,7 +44,7 @@ enum Guard {
 }
 
 impl Guard {
-    /// From now on.
+    /// Before its first step.
     const ALERT: Self = Self::Alert { step: STEP, calm_steps: 0 };
 
     /// A worker is free.

@@ -174,14 +174,20 @@ fn a_permit_is_never_in_two_hands() {
     });
 }
 
+/// One permit: its holder, 0, has a session, and 1 goes to sleep for it.
+fn one_works_and_one_sleeps() -> (Arc<Router>, thread::JoinHandle<bool>) {
+    let router = Router::new(1);
+    assert!(router.permits.acquire(0));
+    router.permits.begin(0);
+    let other = spawn(&router, |router| router.permits.acquire(1));
+    (router, other)
+}
+
 /// A worker gives its permit back before it waits, while the monitor comes to take it: it is free once, and the sleeper has it.
 #[test]
 fn a_permit_that_is_given_back_is_free_once() {
     check(Some(3), || {
-        let router = Router::new(1);
-        assert!(router.permits.acquire(0));
-        router.permits.begin(0);
-        let other = spawn(&router, |router| router.permits.acquire(1));
+        let (router, other) = one_works_and_one_sleeps();
         let monitor = spawn(&router, |router| router.permits.run_monitor(|| 1));
         router.permits.release(0);
         assert!(other.join().expect("no panic"));
@@ -196,10 +202,7 @@ fn a_permit_that_is_given_back_is_free_once() {
 #[test]
 fn who_lets_sessions_go_finds_a_sleeper() {
     check(Some(3), || {
-        let router = Router::new(1);
-        assert!(router.permits.acquire(0));
-        router.permits.begin(0);
-        let other = spawn(&router, |router| router.permits.acquire(1));
+        let (router, other) = one_works_and_one_sleeps();
         // The permit is wanted too.
         let monitor = spawn(&router, |router| router.permits.run_monitor(|| 1));
         if router.permits.take_places(1) == 1 {
@@ -216,10 +219,7 @@ fn who_lets_sessions_go_finds_a_sleeper() {
 #[test]
 fn what_is_handed_over_at_a_stop_is_in_one_hand() {
     check(Some(3), || {
-        let router = Router::new(1);
-        assert!(router.permits.acquire(0));
-        router.permits.begin(0);
-        let other = spawn(&router, |router| router.permits.acquire(1));
+        let (router, other) = one_works_and_one_sleeps();
         let stop = spawn(&router, |router| router.permits.close());
         let promised = router.permits.promise();
         if let Some(sleeper) = promised {
@@ -234,10 +234,7 @@ fn what_is_handed_over_at_a_stop_is_in_one_hand() {
 #[test]
 fn who_sleeps_for_a_place_is_woken_by_whoever_gives_one_back() {
     check(Some(3), || {
-        let router = Router::new(1);
-        assert!(router.permits.acquire(0));
-        router.permits.begin(0);
-        let other = spawn(&router, |router| router.permits.acquire(1));
+        let (router, other) = one_works_and_one_sleeps();
         let places = router.permits.take_places(1);
         // It takes back at its second look, which comes after the third time it asks.
         let (asked, looks) = (AtomicUsize::new(0), Arc::new(Done::default()));

@@ -1,4 +1,4 @@
-//! A request with a body, beside whose rest the partner reads the answer; and a tunnel, one way a thread.
+//! What needs the partner, or may: a request with a body, beside whose rest it reads the answer; and a tunnel, one way a thread.
 
 use super::{Exchanged, RequestHalf, Sent, to_backend};
 use crate::error::CloseReason;
