@@ -37,12 +37,12 @@ use crate::{demo, flood, reaper, sys};
 mod prepared;
 mod reload;
 mod start_error;
+mod threads;
 
 pub use prepared::Prepared;
 pub use start_error::StartError;
+use threads::{STACK_SIZE, Threads, join, join_by};
 
-/// Address space of a thread's stack. About 10 KiB of it is touched; 16 KiB would abort on a panic with a backtrace.
-const STACK_SIZE: usize = 128 * 1024;
 /// Workers of the hot set, for each core.
 const PERMITS_PER_CORE: usize = 2;
 /// Threads that are no worker, no acceptor and no demo: waiter, reaper, monitor, resolver, both logs, signals (two), main.
@@ -86,24 +86,6 @@ impl Running {
         if let Some(listener) = self.listener.upgrade() {
             listener.stop();
         }
-    }
-}
-
-/// Starts threads with small explicit stacks, and remembers them.
-#[derive(Default)]
-struct Threads {
-    handles: Vec<JoinHandle<()>>,
-}
-
-impl Threads {
-    fn start(name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
-        // `thread::spawn` would panic where the host has no more threads.
-        std::thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(run)
-    }
-
-    fn spawn(&mut self, name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        self.handles.push(Self::start(name, run)?);
-        Ok(())
     }
 }
 
@@ -401,24 +383,6 @@ impl Server {
             }
         }
     }
-}
-
-fn join(thread: JoinHandle<()>) {
-    let name = thread.thread().name().unwrap_or("?").to_owned();
-    if thread.join().is_err() {
-        log::error!("thread {name} had ended by a fault");
-    }
-}
-
-fn join_by(thread: JoinHandle<()>, deadline: Instant) {
-    while !thread.is_finished() {
-        if Instant::now() >= deadline {
-            log::warn!("thread {} did not end; stopping without it", thread.thread().name().unwrap_or("?"));
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    join(thread);
 }
 
 /// Every place to bind, with the index of its listener. Port 0 is a new place each time it stands.
