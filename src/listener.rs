@@ -1,6 +1,7 @@
 //! A listener: a bound address, and the acceptor thread that pushes its connections onto the channel.
 //!
-//! The acceptor never parses and never reads. When the channel is full it waits, and the kernel's backlog absorbs the rest.
+//! The acceptor never parses and never reads. Connections that come together it pushes as a batch, of which the workers are
+//! told once. When the channel is full it waits, and the kernel's backlog absorbs the rest.
 //! A failed `accept` is sorted by its cause and never ends the thread.
 
 use std::io;
@@ -10,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use log::Level;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -29,7 +30,7 @@ use crate::snapshot::{Published, Snapshot};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys;
 use crate::transport::{self, Socket};
-use crate::waiter::{SHED_BATCH, Waiter};
+use crate::waiter::{SHED_BATCH, TAKE_MAX, Waiter};
 
 /// How long a blocked `accept` takes to hear a stop.
 const HEAR: Duration = Duration::from_millis(250);
@@ -37,6 +38,13 @@ const HEAR: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_millis(250);
 /// The pause after an `accept` that failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that are admitted before the workers are told: what one of them can take.
+const BATCH_MAX: u32 = TAKE_MAX as u32;
+/// For so long, for each connection that came with another, the acceptor leaves the next ones to the backlog; it is about what
+/// the workers have to do with one. So they come in batches, and neither it nor a worker is woken for each. With 64 clients
+/// that open a connection for each request, in seven paired rounds: 1.19 of the throughput, 0.68 of the CPU. 25 us: 1.15, 0.77;
+/// a fixed 200 us is as good there, and costs two clients half of their throughput. Who comes alone is never waited after.
+const BREATH: Duration = Duration::from_micros(40);
 
 /// One bound address.
 #[derive(Debug)]
@@ -121,6 +129,19 @@ pub struct Acceptor {
     pub sessions_max: usize,
 }
 
+impl Acceptor {
+    /// Tells the workers of the sessions on the channel of which they do not know: one that watches looks, and rings on when
+    /// there are more than it takes; or else the monitor does.
+    fn announce(&self, untold: &mut u32) {
+        if std::mem::take(untold) > 0 {
+            if self.permits.any_idle() {
+                self.waiter.ring();
+            }
+            self.permits.call_monitor();
+        }
+    }
+}
+
 impl Listener {
     /// Binds and listens; what was inherited does both already.
     pub fn bind(place: &Place, listen: &Listen, inherited: &Inherited, id: u32) -> io::Result<Arc<Self>> {
@@ -192,47 +213,66 @@ impl Listener {
 
     /// The acceptor's thread.
     pub fn run(&self, acceptor: &Acceptor) {
-        let mut short_of_descriptors = false;
-        loop {
-            if self.stopping.load(Ordering::SeqCst) {
-                return self.empty_queue(acceptor);
+        let mut was_short = false;
+        let mut untold = 0;
+        // Another process may take what is here, if it has the socket too: then nobody is kept waiting for the next.
+        let batch = if matches!(self.place, Place::Inherited(_)) { 1 } else { BATCH_MAX };
+        while !self.stopping.load(Ordering::SeqCst) {
+            if untold == batch {
+                acceptor.announce(&mut untold);
+            } else if untold > 0 && !self.anyone_within(Duration::ZERO) {
+                let breath = BREATH * (untold - 1);
+                acceptor.announce(&mut untold);
+                std::thread::sleep(breath);
             }
             match transport::accept(self.fd.as_fd()) {
                 Ok((fd, peer)) => {
-                    short_of_descriptors = false;
-                    if !self.admit(acceptor, fd, peer) {
+                    was_short = false;
+                    if !self.admit(acceptor, fd, peer, &mut untold) {
                         return;
                     }
                 }
                 Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
-                Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                    acceptor.counters.accept_failed.add();
-                    if !std::mem::replace(&mut short_of_descriptors, true)
-                        && flood::passes(Level::Error, "accept without descriptors", 0, flood::ONE)
-                    {
-                        log::error!(
-                            "listener {}: {errno}; the oldest idle sessions are closed to make room. Raise the limit of \
-                             open files, or lower timeouts.idle",
-                            self.place
-                        );
-                    }
-                    acceptor.waiter.shed(SHED_BATCH);
-                    if acceptor.stop.recv_timeout(PAUSE) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
-                        return;
-                    }
-                }
                 Err(errno) => {
-                    // Network errors of a connection that is gone already (accept(2)): the next one is as good as any.
                     acceptor.counters.accept_failed.add();
-                    if flood::passes(Level::Warn, "accept", 0, flood::ONE) {
-                        log::warn!("listener {}: accept: {errno}", self.place);
+                    acceptor.announce(&mut untold);
+                    let is_short = matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM);
+                    if is_short {
+                        acceptor.waiter.shed(SHED_BATCH);
                     }
+                    self.report(errno, is_short, was_short);
+                    was_short |= is_short;
                     if acceptor.stop.recv_timeout(PAUSE) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
                         return;
                     }
                 }
             }
         }
+        acceptor.announce(&mut untold);
+        self.empty_queue(acceptor);
+    }
+
+    fn report(&self, errno: Errno, is_short: bool, was_short: bool) {
+        if !is_short {
+            // Network errors of a connection that is gone already (accept(2)): the next one is as good as any.
+            if flood::passes(Level::Warn, "accept", 0, flood::ONE) {
+                log::warn!("listener {}: accept: {errno}", self.place);
+            }
+        } else if !was_short && flood::passes(Level::Error, "accept without descriptors", 0, flood::ONE) {
+            log::error!(
+                "listener {}: {errno}; the oldest idle sessions are closed to make room. Raise the limit of open files, or \
+                 lower timeouts.idle",
+                self.place
+            );
+        }
+    }
+
+    /// Whether a connection is there, or comes within that time. Not by O_NONBLOCK: of an inherited socket that would be the
+    /// flag of everyone who has it.
+    fn anyone_within(&self, limit: Duration) -> bool {
+        let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
+        let mut waiting = [PollFd::new(&self.fd, PollFlags::IN)];
+        matches!(poll(&mut waiting, Some(&limit)), Ok(1..) | Err(Errno::INTR))
     }
 
     /// Shutting a listener resets clients in its backlog: it accepts until there is none, and for a moment longer those that
@@ -241,18 +281,16 @@ impl Listener {
         let grace = if self.holds_back() { GRACE } else { Duration::ZERO };
         let last = Instant::now() + grace;
         loop {
-            // Not by O_NONBLOCK: of an inherited socket that would be the flag of everyone who has it.
-            let left = last.saturating_duration_since(Instant::now());
-            let left = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-            let mut waiting = [PollFd::new(&self.fd, PollFlags::IN)];
-            if !matches!(poll(&mut waiting, Some(&left)), Ok(1..) | Err(Errno::INTR)) {
+            if !self.anyone_within(last.saturating_duration_since(Instant::now())) {
                 return;
             }
             match transport::accept(self.fd.as_fd()) {
                 Ok((fd, peer)) => {
-                    if !self.admit(acceptor, fd, peer) {
+                    let mut untold = 0;
+                    if !self.admit(acceptor, fd, peer, &mut untold) {
                         return;
                     }
+                    acceptor.announce(&mut untold);
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(_) => return,
@@ -260,8 +298,8 @@ impl Listener {
         }
     }
 
-    /// `false`: everything stops.
-    fn admit(&self, acceptor: &Acceptor, fd: OwnedFd, peer: Option<SocketAddrAny>) -> bool {
+    /// Pushes its session onto the channel, untold. `false`: everything stops.
+    fn admit(&self, acceptor: &Acceptor, fd: OwnedFd, peer: Option<SocketAddrAny>, untold: &mut u32) -> bool {
         let tcp = self.tcp;
         // Accepted sockets take the listener's receive timeout over; a read is to wait for as long as its phase may.
         if let Err(errno) = sockopt::set_socket_timeout(&fd, Timeout::Recv, None) {
@@ -300,17 +338,20 @@ impl Listener {
         drop(snapshot);
         let socket = Socket::accepted(fd, tcp);
         let session = acceptor.waiter.table.insert(socket, peer, &self.entrance, place, due, now);
-        let sent = select! {
+        let session = match acceptor.channel.try_send(session) {
+            Ok(()) => {
+                *untold += 1;
+                return true;
+            }
+            Err(TrySendError::Full(session) | TrySendError::Disconnected(session)) => session,
+        };
+        // Who is to make room has to know of those before.
+        acceptor.announce(untold);
+        *untold = 1;
+        select! {
             send(acceptor.channel, session) -> sent => sent.is_ok(),
             recv(acceptor.stop) -> _ => false,
-        };
-        if sent {
-            if acceptor.permits.any_idle() {
-                acceptor.waiter.ring();
-            }
-            acceptor.permits.call_monitor();
         }
-        sent
     }
 }
 

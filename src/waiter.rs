@@ -254,6 +254,13 @@ impl Waiter {
         self.table.remove(session.token);
     }
 
+    /// How often workers were rung for since this was asked last.
+    #[cfg(test)]
+    pub fn rings(&self) -> u64 {
+        let mut count = [0; 8];
+        rustix::io::read(&self.bell, &mut count).map_or(0, |_| u64::from_ne_bytes(count))
+    }
+
     fn order(&self, order: Order) {
         self.orders.lock().push(order);
         signal(&self.wake);

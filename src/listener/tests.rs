@@ -4,14 +4,20 @@ use crate::snapshot::Snapshot;
 use crate::transport::faults::{self, Call};
 use std::io::Write;
 use std::net::{Ipv6Addr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 /// What a listener needs; sessions go to the receiver. `more` follows the address of its section.
 fn acceptor(more: &str) -> (Acceptor, Receiver<Arc<Session>>, Sender<()>) {
+    acceptor_of(1000, more)
+}
+
+/// The same, with `room` on the channel.
+fn acceptor_of(room: usize, more: &str) -> (Acceptor, Receiver<Arc<Session>>, Sender<()>) {
     let file = format!("[listen:a]\naddress = 127.0.0.1:0\n{more}\n[route:r]\nrespond = 200 \"ok\"\n");
     let loaded = config::parse_str("a.ini", &file, &|_| None).unwrap_or_else(|reports| panic!("{reports}"));
     let snapshot = Snapshot::build(loaded.config, 1, vec![(1, 0)], None, |_| None);
-    let (channel, queue) = crossbeam_channel::unbounded();
+    let (channel, queue) = crossbeam_channel::bounded(room);
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let acceptor = Acceptor {
         channel,
@@ -31,6 +37,86 @@ fn listener(acceptor: &Acceptor) -> Arc<Listener> {
     let inherited = Inherited::take().expect("nothing was passed");
     let place = Place::of(&listen.addresses[0], &inherited).expect("a TCP address").remove(0);
     Listener::bind(&place, listen, &inherited, 1).expect("a free port")
+}
+
+/// A listener at whose socket so many are, all of them connected, and what they connected by.
+fn crowded(acceptor: &Acceptor, name: &str, clients: usize) -> (Arc<Listener>, Vec<UnixStream>) {
+    let path = std::env::temp_dir().join(format!("l7r-listener-{name}-{}.sock", std::process::id()));
+    let listen = &acceptor.published.current().config.listens[0];
+    let inherited = Inherited::take().expect("nothing was passed");
+    let listener = Listener::bind(&Place::Unix(path.clone()), listen, &inherited, 1).expect("a free path");
+    let clients = (0..clients).map(|_| UnixStream::connect(&path).expect("in the backlog")).collect();
+    // There is a worker that watches.
+    assert!(acceptor.permits.acquire(0));
+    (listener, clients)
+}
+
+/// Until workers were rung for.
+fn rung(acceptor: &Acceptor) -> u64 {
+    let begun = Instant::now();
+    loop {
+        match acceptor.waiter.rings() {
+            0 => assert!(begun.elapsed() < Duration::from_secs(10), "nobody was told"),
+            rings => return rings,
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn workers_are_told_once_of_those_that_come_together() {
+    let (acceptor, queue, _stop) = acceptor("");
+    let (listener, _clients) = crowded(&acceptor, "together", TAKE_MAX + 3);
+    std::thread::scope(|scope| {
+        scope.spawn(|| listener.run(&acceptor));
+        let mut rings = 0;
+        while rings < 2 {
+            rings += rung(&acceptor);
+        }
+        // As many as a worker takes, and those who are left.
+        assert_eq!((queue.len(), rings), (TAKE_MAX + 3, 2));
+        listener.stop();
+    });
+    assert_eq!(acceptor.waiter.rings(), 0, "of nobody twice");
+}
+
+#[test]
+fn workers_are_told_before_the_acceptor_waits_for_room() {
+    let (acceptor, queue, _stop) = acceptor_of(1, "");
+    let (listener, _clients) = crowded(&acceptor, "room", 3);
+    std::thread::scope(|scope| {
+        scope.spawn(|| listener.run(&acceptor));
+        for _ in 0..3 {
+            assert_eq!((rung(&acceptor), queue.len()), (1, 1));
+            queue.try_recv().expect("what was told");
+        }
+        listener.stop();
+    });
+}
+
+#[test]
+fn workers_are_told_before_an_accept_that_failed_is_tried_again() {
+    let (acceptor, queue, stop) = acceptor("");
+    let (listener, _clients) = crowded(&acceptor, "pause", 2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            faults::spare(Call::Accept);
+            faults::inject(Call::Accept, &[Errno::MFILE; 1000]);
+            listener.run(&acceptor);
+        });
+        assert_eq!((rung(&acceptor), queue.len()), (1, 1));
+        listener.stop();
+        drop(stop);
+    });
+}
+
+#[test]
+fn workers_are_told_before_an_acceptor_ends() {
+    let (acceptor, queue, _stop) = acceptor("");
+    let (listener, _clients) = crowded(&acceptor, "end", 2);
+    listener.stop();
+    listener.run(&acceptor);
+    assert_eq!((queue.len(), acceptor.waiter.rings()), (2, 2));
 }
 
 /// Runs an acceptor whose first accepts fail so, with a client in its backlog: how long the client waited.
@@ -99,8 +185,8 @@ fn admitted(more: &str, peers: impl Iterator<Item = Option<SocketAddrAny>>, tcp:
     let mut listener = listener(&acceptor);
     Arc::get_mut(&mut listener).expect("nobody else has it").tcp = tcp;
     for peer in peers {
-        let (fd, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        assert!(listener.admit(&acceptor, fd.into(), peer));
+        let (fd, _other) = UnixStream::pair().expect("a pair");
+        assert!(listener.admit(&acceptor, fd.into(), peer, &mut 0));
     }
     let admitted = queue.try_iter().count();
     assert_eq!(acceptor.counters.accepted.value(), admitted as u64);

@@ -16,7 +16,7 @@ pub enum Call {
 }
 
 thread_local! {
-    static NEXT: RefCell<Vec<(Call, Errno)>> = const { RefCell::new(Vec::new()) };
+    static NEXT: RefCell<Vec<(Call, Result<(), Errno>)>> = const { RefCell::new(Vec::new()) };
 }
 
 thread_local! {
@@ -51,7 +51,12 @@ pub fn has_read() {
 
 /// The next calls of this kind on the calling thread fail with these, in order.
 pub fn inject(call: Call, errors: &[Errno]) {
-    NEXT.with_borrow_mut(|next| next.extend(errors.iter().map(|&errno| (call, errno))));
+    NEXT.with_borrow_mut(|next| next.extend(errors.iter().map(|&errno| (call, Err(errno)))));
+}
+
+/// The call before those that are injected next does not fail.
+pub fn spare(call: Call) {
+    NEXT.with_borrow_mut(|next| next.push((call, Ok(()))));
 }
 
 /// How many of them have not happened.
@@ -63,6 +68,6 @@ pub fn left() -> usize {
 pub fn strike(call: Call) -> Result<(), Errno> {
     NEXT.with_borrow_mut(|next| {
         let due = next.iter().position(|(which, _)| *which == call);
-        due.map_or(Ok(()), |at| Err(next.remove(at).1))
+        due.map_or(Ok(()), |at| next.remove(at).1)
     })
 }
