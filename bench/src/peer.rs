@@ -18,7 +18,7 @@ const USUAL_PLACE: &str = "/usr/sbin";
 pub const PACKAGES: &str = "nginx-light haproxy h2o caddy apache2-bin varnish wrk cmake make";
 /// The one that is built here.
 pub const PINGORA: &str = "pingora";
-/// Threads that Apache's worker has beyond one for each connection: its two processes do not get the same number.
+/// Threads that Apache has beyond one for each connection, or for each request: its two processes do not get the same number.
 const THREADS_SPARE: u32 = 128;
 
 /// One of them.
@@ -177,8 +177,7 @@ impl Peer {
     /// Starts it in front of the origin; it has answered once.
     pub fn start(&self, room: &Room, origin: &Origin, demand: Demand) -> Result<(Process, SocketAddr), String> {
         let program = self.program().ok_or_else(|| format!("{} is {}", self.name, self.missing()))?;
-        let threads = |connections: u32| connections / 2 + THREADS_SPARE;
-        let (each, busy) = (threads(demand.connections), threads(demand.busy));
+        let (each, busy) = (demand.connections / 2 + THREADS_SPARE, demand.busy + THREADS_SPARE);
         let address = origin.address();
         let command = |port: u16| {
             let known = [
