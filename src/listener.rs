@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, select};
@@ -19,10 +18,10 @@ use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
 use crate::clock;
-use crate::config::model::{Listen, ListenAddress};
+use crate::config::model::Listen;
 use crate::flood;
 use crate::http::forwarded::{Peer, Trusted};
-use crate::inherited::{Inherited, Unusable};
+use crate::inherited::Inherited;
 use crate::metrics::Counters;
 use crate::permits::Permits;
 use crate::session::{Entrance, PerAddress, Session};
@@ -31,6 +30,11 @@ use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys;
 use crate::transport::{self, Socket};
 use crate::waiter::{SHED_BATCH, TAKE_MAX, Waiter};
+
+mod bind;
+mod place;
+
+pub use place::Place;
 
 /// How long a blocked `accept` takes to hear a stop.
 const HEAR: Duration = Duration::from_millis(250);
@@ -56,56 +60,6 @@ pub struct Listener {
     fd: OwnedFd,
     tcp: bool,
     stopping: AtomicBool,
-}
-
-/// What is bound: two listeners with the same place are the same.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// As configured, port 0 included.
-    Tcp(SocketAddr),
-    /// Both families.
-    AnyTcp(u16),
-    /// A path.
-    Unix(PathBuf),
-    /// Bound by whoever started us: its number.
-    Inherited(i32),
-}
-
-impl Place {
-    /// All places of an address.
-    pub fn of(address: &ListenAddress, inherited: &Inherited) -> Result<Vec<Self>, Unusable> {
-        Ok(match address {
-            ListenAddress::Tcp { addresses, .. } => addresses.iter().map(|&address| Self::Tcp(address)).collect(),
-            ListenAddress::AnyTcp(port) => vec![Self::AnyTcp(*port)],
-            ListenAddress::Unix(path) => vec![Self::Unix(path.clone())],
-            ListenAddress::Inherited(name) => {
-                inherited.named(name.as_deref())?.into_iter().map(Self::Inherited).collect()
-            }
-        })
-    }
-}
-
-impl Place {
-    /// Whether both stand for the same port.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let port = |place: &Self| match place {
-            Self::Tcp(address) => Some(address.port()),
-            Self::AnyTcp(port) => Some(*port),
-            Self::Unix(_) | Self::Inherited(_) => None,
-        };
-        port(self).is_some_and(|own| own != 0 && port(other) == Some(own))
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::AnyTcp(port) => write!(f, ":{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Inherited(number) => write!(f, "the inherited descriptor {number}"),
-        }
-    }
 }
 
 /// What acceptors work with.
@@ -378,6 +332,5 @@ impl Drop for Listener {
     }
 }
 
-mod bind;
 #[cfg(test)]
 mod tests;
