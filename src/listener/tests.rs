@@ -51,6 +51,27 @@ fn crowded(acceptor: &Acceptor, name: &str, clients: usize) -> (Arc<Listener>, V
     (listener, clients)
 }
 
+/// What is asked while the acceptor runs. It ends whatever comes of that.
+fn while_it_runs(
+    acceptor: &Acceptor,
+    listener: &Listener,
+    stop: Sender<()>,
+    failures: &[Errno],
+    script: impl FnOnce(),
+) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            faults::spare(Call::Accept);
+            faults::inject(Call::Accept, failures);
+            listener.run(acceptor);
+        });
+        let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(script));
+        listener.stop();
+        drop(stop);
+        judged.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
 /// Until workers were rung for.
 fn rung(acceptor: &Acceptor) -> u64 {
     let begun = Instant::now();
@@ -65,32 +86,43 @@ fn rung(acceptor: &Acceptor) -> u64 {
 
 #[test]
 fn workers_are_told_once_of_those_that_come_together() {
-    let (acceptor, queue, _stop) = acceptor("");
+    let (acceptor, queue, stop) = acceptor("");
     let (listener, _clients) = crowded(&acceptor, "together", TAKE_MAX + 3);
-    std::thread::scope(|scope| {
-        scope.spawn(|| listener.run(&acceptor));
+    while_it_runs(&acceptor, &listener, stop, &[], || {
         let mut rings = 0;
         while rings < 2 {
             rings += rung(&acceptor);
         }
         // As many as a worker takes, and those who are left.
         assert_eq!((queue.len(), rings), (TAKE_MAX + 3, 2));
-        listener.stop();
     });
     assert_eq!(acceptor.waiter.rings(), 0, "of nobody twice");
 }
 
 #[test]
+fn workers_are_told_of_each_at_a_socket_that_another_process_may_accept_from() {
+    let (acceptor, queue, stop) = acceptor("");
+    let (mut listener, _clients) = crowded(&acceptor, "shared", 3);
+    let path = std::mem::replace(&mut Arc::get_mut(&mut listener).expect("nobody else").place, Place::Inherited(3));
+    while_it_runs(&acceptor, &listener, stop, &[], || {
+        let mut rings = 0;
+        while rings < 3 {
+            rings += rung(&acceptor);
+        }
+        assert_eq!((queue.len(), rings), (3, 3));
+    });
+    std::fs::remove_file(path.to_string().trim_start_matches("unix:")).expect("it was bound");
+}
+
+#[test]
 fn workers_are_told_before_the_acceptor_waits_for_room() {
-    let (acceptor, queue, _stop) = acceptor_of(1, "");
+    let (acceptor, queue, stop) = acceptor_of(1, "");
     let (listener, _clients) = crowded(&acceptor, "room", 3);
-    std::thread::scope(|scope| {
-        scope.spawn(|| listener.run(&acceptor));
+    while_it_runs(&acceptor, &listener, stop, &[], || {
         for _ in 0..3 {
             assert_eq!((rung(&acceptor), queue.len()), (1, 1));
             queue.try_recv().expect("what was told");
         }
-        listener.stop();
     });
 }
 
@@ -98,15 +130,8 @@ fn workers_are_told_before_the_acceptor_waits_for_room() {
 fn workers_are_told_before_an_accept_that_failed_is_tried_again() {
     let (acceptor, queue, stop) = acceptor("");
     let (listener, _clients) = crowded(&acceptor, "pause", 2);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            faults::spare(Call::Accept);
-            faults::inject(Call::Accept, &[Errno::MFILE; 1000]);
-            listener.run(&acceptor);
-        });
+    while_it_runs(&acceptor, &listener, stop, &[Errno::MFILE; 1000], || {
         assert_eq!((rung(&acceptor), queue.len()), (1, 1));
-        listener.stop();
-        drop(stop);
     });
 }
 
