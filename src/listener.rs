@@ -186,7 +186,7 @@ impl Listener {
                         return;
                     }
                 }
-                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => acceptor.announce(&mut untold),
                 Err(errno) => {
                     acceptor.counters.accept_failed.add();
                     acceptor.announce(&mut untold);
@@ -252,12 +252,14 @@ impl Listener {
         }
     }
 
-    /// Pushes its session onto the channel, untold. `false`: everything stops.
+    /// Pushes its session onto the channel, untold. One that is refused ends a batch: a flood of those would keep the others
+    /// waiting. `false`: everything stops.
     fn admit(&self, acceptor: &Acceptor, fd: OwnedFd, peer: Option<SocketAddrAny>, untold: &mut u32) -> bool {
         let tcp = self.tcp;
         // Accepted sockets take the listener's receive timeout over; a read is to wait for as long as its phase may.
         if let Err(errno) = sockopt::set_socket_timeout(&fd, Timeout::Recv, None) {
             acceptor.counters.accept_failed.add();
+            acceptor.announce(untold);
             if flood::passes(Level::Warn, "a connection that cannot be used", 0, flood::ONE) {
                 log::warn!("listener {}: a connection that cannot be used is closed: {errno}", self.place);
             }
@@ -274,6 +276,7 @@ impl Listener {
                 Some(place) => Some(place),
                 None => {
                     acceptor.counters.refused_per_ip.add();
+                    acceptor.announce(untold);
                     if flood::passes(Level::Info, "connections_per_ip", 0, flood::SOME) {
                         log::info!("listener {}: {peer} has {limit} sessions already; closed", self.place);
                     }

@@ -33,18 +33,21 @@ fn acceptor_of(room: usize, more: &str) -> (Acceptor, Receiver<Arc<Session>>, Se
 }
 
 fn listener(acceptor: &Acceptor) -> Arc<Listener> {
+    listener_at(acceptor, |listen, inherited| {
+        Place::of(&listen.addresses[0], inherited).expect("a TCP address").remove(0)
+    })
+}
+
+fn listener_at(acceptor: &Acceptor, place: impl FnOnce(&Listen, &Inherited) -> Place) -> Arc<Listener> {
     let listen = &acceptor.published.current().config.listens[0];
     let inherited = Inherited::take().expect("nothing was passed");
-    let place = Place::of(&listen.addresses[0], &inherited).expect("a TCP address").remove(0);
-    Listener::bind(&place, listen, &inherited, 1).expect("a free port")
+    Listener::bind(&place(listen, &inherited), listen, &inherited, 1).expect("it is free")
 }
 
 /// A listener at whose socket so many are, all of them connected, and what they connected by.
 fn crowded(acceptor: &Acceptor, name: &str, clients: usize) -> (Arc<Listener>, Vec<UnixStream>) {
     let path = std::env::temp_dir().join(format!("l7r-listener-{name}-{}.sock", std::process::id()));
-    let listen = &acceptor.published.current().config.listens[0];
-    let inherited = Inherited::take().expect("nothing was passed");
-    let listener = Listener::bind(&Place::Unix(path.clone()), listen, &inherited, 1).expect("a free path");
+    let listener = listener_at(acceptor, |_, _| Place::Unix(path.clone()));
     let clients = (0..clients).map(|_| UnixStream::connect(&path).expect("in the backlog")).collect();
     // There is a worker that watches.
     assert!(acceptor.permits.acquire(0));
@@ -132,6 +135,29 @@ fn workers_are_told_before_an_accept_that_failed_is_tried_again() {
     let (listener, _clients) = crowded(&acceptor, "pause", 2);
     while_it_runs(&acceptor, &listener, stop, &[Errno::MFILE; 1000], || {
         assert_eq!((rung(&acceptor), queue.len()), (1, 1));
+    });
+}
+
+#[test]
+fn workers_are_told_of_those_before_one_that_is_refused_or_gone() {
+    let (limited, queue, _stop) = acceptor("[limits]\nconnections_per_ip = 2");
+    let (listener, _clients) = crowded(&limited, "refused", 0);
+    let mut untold = 0;
+    for _ in 0..3 {
+        let (fd, _other) = UnixStream::pair().expect("a pair");
+        assert!(listener.admit(&limited, fd.into(), None, &mut untold));
+    }
+    assert_eq!((queue.len(), untold, limited.waiter.rings()), (2, 0, 1));
+    listener.stop();
+
+    let (acceptor, queue, stop) = acceptor("");
+    let (listener, _clients) = crowded(&acceptor, "gone", 2);
+    while_it_runs(&acceptor, &listener, stop, &[Errno::CONNABORTED], || {
+        let mut rings = 0;
+        while rings < 2 {
+            rings += rung(&acceptor);
+        }
+        assert_eq!(queue.len(), 2);
     });
 }
 
