@@ -5,8 +5,8 @@
 //! holder that blocks on a slow peer does nothing; the monitor, awake only while sessions queue and every holder is busy, looks
 //! every 2 ms and takes the permit of whoever is still in the same session as at its last look. The holder finds out when it is
 //! done. That covers slow backends, slow clients, connects and tunnels alike, without averages. Only who lets sessions go
-//! because it is about to block hands its permit on with them, and who has just waited long gives its own back before it waits
-//! again (`round`).
+//! because it is about to block hands its permit on with them, and who waits for an answer while nobody watches or begins gives its
+//! own back (`round`).
 //!
 //! There is a **place** for each session that may run, as many as workers. A worker that is awake has one; those of the others
 //! are lent to sessions that one worker has besides its first. So as long as places are lent as many workers sleep, and there is
@@ -47,6 +47,8 @@ pub struct Permits {
     starved: AtomicBool,
     /// Holders without a session, who watch or are about to: while there are any, the monitor has nothing to do.
     idle: AtomicUsize,
+    /// Times that a holder began.
+    turns: AtomicU64,
     monitor: Monitor,
 }
 
@@ -105,6 +107,7 @@ impl Permits {
             places: AtomicUsize::new(0),
             starved: AtomicBool::new(false),
             idle: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
             monitor: Monitor::default(),
         }
     }
@@ -177,7 +180,7 @@ impl Permits {
         self.holders[sleeper].wake.notify_one();
     }
 
-    /// The holder is going to wait, as long as it did the last time: if nobody is left who watches, its permit is free.
+    /// The holder waits for an answer: if nobody is left who watches, its permit is free.
     pub fn release(&self, worker: usize) {
         let hold = self.holders[worker].hold.load(Ordering::SeqCst);
         if hold != NONE && !self.any_idle() {
@@ -197,6 +200,7 @@ impl Permits {
     /// The holder has a session. `true`: no holder is left idle, so if more sessions wait the monitor
     /// has to be called; whoever queued them may have seen this one idle.
     pub fn begin(&self, worker: usize) -> bool {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         // Only an idle holder comes here, and only busy ones lose their permit: no race.
         self.holders[worker].hold.fetch_add(VISIT | BUSY, Ordering::SeqCst);
         self.idle.fetch_sub(1, Ordering::SeqCst) == 1
@@ -222,6 +226,11 @@ impl Permits {
         yields.store(true, Ordering::Relaxed);
         run();
         yields.store(false, Ordering::Relaxed);
+    }
+
+    /// How often a holder has begun: while this does not change, none of them moves.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Whether a holder is free: it watches for sessions, or is about to.

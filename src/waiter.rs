@@ -272,7 +272,8 @@ fn signal(eventfd: &OwnedFd) {
     let _full = rustix::io::write(eventfd, &1u64.to_ne_bytes());
 }
 
-fn timespec(duration: Duration) -> Timespec {
+/// As the kernel takes it.
+pub fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),

@@ -259,30 +259,20 @@ fn a_fault_in_a_round_costs_one_session() {
 }
 
 #[test]
-fn who_has_waited_long_gives_its_permit_back_before_it_waits_again() {
-    let mut router = Router::new("waits", 2, &[&get(0)], || {});
-    router.all_are_asked();
-    assert_eq!(router.shared.permits.at_rest(), 0, "it is not known yet that this one takes long");
-    // Longer each time, for it may come late to where it waits.
-    for wait in (2..).map(|n| Duration::from_millis(1 << n)) {
-        assert!(wait < PATIENCE, "it keeps its permit");
-        std::thread::sleep(wait);
-        router.answer(0, OK);
-        router.client_hears(0);
-        router.clients[0].read_exact(&mut vec![0; OK.len() - b"HTTP/1.1 200".len()]).expect("all of it");
-        router.clients[0].write_all(&get(0)).expect("room");
+fn while_all_who_hold_a_permit_wait_for_answers_somebody_is_woken_to_watch() {
+    // Alone, and with another in hand.
+    for sessions in [1, 2] {
+        let said: Vec<_> = (0..sessions).map(get).collect();
+        let mut router = Router::new("watch", 3, &said.iter().map(Vec::as_slice).collect::<Vec<_>>(), || {});
         router.all_are_asked();
-        let begun = Instant::now();
-        while router.shared.permits.at_rest() == 0 && begun.elapsed() < wait {
-            std::thread::yield_now();
+        // Nothing is queued, so the monitor takes no permit.
+        wait_until(|| router.shared.permits.at_rest() == 1);
+        for session in 0..sessions {
+            router.answer(session, OK);
+            router.client_hears(session);
         }
-        if router.shared.permits.at_rest() == 1 {
-            break;
-        }
+        router.end();
     }
-    router.answer(0, OK);
-    router.client_hears(0);
-    router.end();
 }
 
 #[test]
