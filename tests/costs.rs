@@ -39,7 +39,8 @@ fn limited(good: &[u8], bad: &[u8]) {
     client.send([format!("POST / HTTP/1.1\r\nHost: a\r\n{CHUNKED}").as_bytes(), good].concat());
     let (mut conn, request) = origin.accept_request();
     assert!(!request.body.is_empty());
-    conn.send([format!("HTTP/1.1 200 OK\r\n{CHUNKED}").as_bytes(), good].concat());
+    // Not kept: a connection that the origin closes in the same moment in which it is used again costs a POST its answer.
+    conn.send([format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{CHUNKED}").as_bytes(), good].concat());
     let response = client.read_response();
     assert_eq!((response.status, &response.body), (200, &request.body));
     assert_eq!(response.trailers.0, request.trailers.0);
