@@ -311,6 +311,7 @@ mod tests {
         permits.release(0);
         assert_eq!(permits.at_rest(), 1, "it watches itself");
         permits.begin(0);
+        assert_eq!(permits.turns(), 1);
         permits.release(0);
         permits.release(0);
         assert_eq!(permits.at_rest(), 1, "given back, once");

@@ -228,17 +228,9 @@ impl Round {
     /// Waits while nobody watches: if no answer comes soon, somebody is woken to watch.
     fn wait_unwatched(&self, shared: &Shared) {
         let (begun, patience) = (Instant::now(), self.patience());
-        loop {
-            let turns = shared.permits.turns();
-            if self.wait(Some(patience)) {
-                break;
-            }
-            // Who has begun meanwhile is not stuck, and will watch again.
-            if shared.permits.turns() == turns {
-                shared.permits.release(self.worker);
-                self.wait(None);
-                break;
-            }
+        if are_stuck(|| shared.permits.turns(), || self.wait(Some(patience))) {
+            shared.permits.release(self.worker);
+            self.wait(None);
         }
         self.judge(begun.elapsed());
     }
@@ -260,6 +252,19 @@ impl Round {
         });
         // An error is a signal that came: they are looked at again, as after any other end of the wait.
         poll(&mut fds[..in_hand.asked.len()], most.map(timespec).as_ref()) != Ok(0)
+    }
+}
+
+/// Whether a look for an answer ends without one, and no holder has begun with anything meanwhile: who has will watch again.
+fn are_stuck(turns: impl Fn() -> u64, mut is_answered: impl FnMut() -> bool) -> bool {
+    loop {
+        let before = turns();
+        if is_answered() {
+            return false;
+        }
+        if turns() == before {
+            return true;
+        }
     }
 }
 
@@ -299,6 +304,21 @@ mod tests {
         for (waited, patience) in [(Duration::from_secs(1), Duration::ZERO), (LONG_WAIT, UNWATCHED_MAX)] {
             round.judge(waited);
             assert_eq!(round.patience(), patience);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_stuck_when_no_answer_comes_and_no_holder_begins() {
+        for (begins, answered_at, stuck) in [(0, None, true), (2, None, true), (2, Some(2), false), (0, Some(1), false)]
+        {
+            let (turns, mut looks) = (Cell::new(0), 0);
+            let is_answered = || {
+                looks += 1;
+                turns.set(begins.min(looks));
+                answered_at == Some(looks)
+            };
+            assert_eq!(are_stuck(|| turns.get(), is_answered), stuck);
+            assert_eq!(looks, answered_at.unwrap_or(begins + 1), "as long as somebody begins it looks on");
         }
     }
 }
