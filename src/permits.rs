@@ -5,8 +5,8 @@
 //! holder that blocks on a slow peer does nothing; the monitor, awake only while sessions queue and every holder is busy, looks
 //! every 2 ms and takes the permit of whoever is still in the same session as at its last look. The holder finds out when it is
 //! done. That covers slow backends, slow clients, connects and tunnels alike, without averages. Only who lets sessions go
-//! because it is about to block hands its permit on with them, and who waits for an answer while nobody watches or begins gives its
-//! own back (`round`).
+//! because it is about to block hands its permit on with them, and who waits for an answer while nobody watches or begins
+//! gives its own back (`round`).
 //!
 //! There is a **place** for each session that may run, as many as workers. A worker that is awake has one; those of the others
 //! are lent to sessions that one worker has besides its first. So as long as places are lent as many workers sleep, and there is
@@ -47,7 +47,7 @@ pub struct Permits {
     starved: AtomicBool,
     /// Holders without a session, who watch or are about to: while there are any, the monitor has nothing to do.
     idle: AtomicUsize,
-    /// Times that a holder began.
+    /// Times that a holder began. Whoever asks cannot look at all holders instead: that is a cache line for each worker.
     turns: AtomicU64,
     monitor: Monitor,
 }

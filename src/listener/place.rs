@@ -31,9 +31,7 @@ impl Place {
             }
         })
     }
-}
 
-impl Place {
     /// Whether both stand for the same port.
     pub fn overlaps(&self, other: &Self) -> bool {
         let port = |place: &Self| match place {
